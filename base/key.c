@@ -1,0 +1,204 @@
+#include "base/key.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+
+/* DER of the AlgorithmIdentifier and of everything up to the point's 04 octet (RFC 5480, section 2). */
+static const uint8_t p256_head[] = { 0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+	0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00 };
+static const uint8_t p384_head[] = { 0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+	0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22, 0x03, 0x62, 0x00 };
+
+#define P256_POINT 65
+#define P384_POINT 97
+
+static EVP_PKEY *p256_template;
+static EVP_PKEY *p384_template;
+
+/* ROCA (CVE-2017-15361): such moduli lie in the group that 65537 generates modulo each of these primes. */
+static const BN_ULONG roca_primes[] = { 11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127,
+	151, 157 };
+static uint8_t roca_member[sizeof roca_primes / sizeof roca_primes[0]][20];
+
+static void
+roca_init(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof roca_primes / sizeof roca_primes[0]; i++) {
+		BN_ULONG p = roca_primes[i], v = 1;
+
+		do {
+			roca_member[i][v / 8] |= (uint8_t)(1u << (v % 8));
+			v = v * (65537 % p) % p;
+		} while (v != 1);
+	}
+}
+
+int
+key_init(struct err *e)
+{
+	if (p256_template != NULL)
+		return 0;
+	roca_init();
+	p384_template = EVP_EC_gen("P-384");
+	p256_template = EVP_EC_gen("P-256");
+	if (p256_template == NULL || p384_template == NULL)
+		return err_ossl(e, ERR_BUG, "template keys");
+	return 0;
+}
+
+static int
+from_template(EVP_PKEY *template, struct bytes point, EVP_PKEY **out, struct err *e)
+{
+	CLEANUP(EVP_PKEY) EVP_PKEY *key = EVP_PKEY_dup(template);
+
+	if (key == NULL)
+		return err_ossl(e, ERR_NOMEM, "public key");
+	if (EVP_PKEY_set1_encoded_public_key(key, point.at, point.len) != 1)
+		return err_ossl(e, ERR_MALFORMED, "public key is not a point of its curve");
+	*out = key;
+	key = NULL;
+	return 0;
+}
+
+static bool
+has_head(struct bytes spki, const uint8_t *head, size_t head_len, size_t point_len)
+{
+	return spki.len == head_len + point_len && memcmp(spki.at, head, head_len) == 0;
+}
+
+static int
+decode(struct bytes spki, EVP_PKEY **out, struct err *e)
+{
+	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
+	const uint8_t *p = spki.at;
+
+	if (has_head(spki, p256_head, sizeof p256_head, P256_POINT))
+		return from_template(p256_template,
+			bytes_of(spki.at + sizeof p256_head, P256_POINT), out, e);
+	if (has_head(spki, p384_head, sizeof p384_head, P384_POINT))
+		return from_template(p384_template,
+			bytes_of(spki.at + sizeof p384_head, P384_POINT), out, e);
+	if (spki.len == 0 || spki.len > 8192)
+		return err_set(e, ERR_MALFORMED, "public key of %zu octets", spki.len);
+	key = d2i_PUBKEY(NULL, &p, (long)spki.len);
+	if (key == NULL)
+		return err_ossl(e, ERR_MALFORMED, "public key");
+	if (p != spki.at + spki.len)
+		return err_set(e, ERR_MALFORMED, "octets after the public key");
+	*out = key;
+	key = NULL;
+	return 0;
+}
+
+static enum key_kind
+ec_kind(EVP_PKEY *key)
+{
+	char group[64] = "";
+	size_t len = 0;
+
+	if (EVP_PKEY_get_group_name(key, group, sizeof group, &len) != 1)
+		return KEY_OTHER;
+	if (strcmp(group, "prime256v1") == 0 || strcmp(group, "P-256") == 0)
+		return KEY_EC_P256;
+	if (strcmp(group, "secp384r1") == 0 || strcmp(group, "P-384") == 0)
+		return KEY_EC_P384;
+	return strcmp(group, "secp521r1") == 0 || strcmp(group, "P-521") == 0 ? KEY_EC_P521 : KEY_OTHER;
+}
+
+static bool
+is_roca(const BIGNUM *n)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof roca_primes / sizeof roca_primes[0]; i++) {
+		BN_ULONG r = BN_mod_word(n, roca_primes[i]);
+
+		if ((roca_member[i][r / 8] & 1u << (r % 8)) == 0)
+			return false;
+	}
+	return true;
+}
+
+static const char *
+rsa_weakness(EVP_PKEY *key)
+{
+	BIGNUM *n = NULL, *exponent = NULL;
+	const char *weak = NULL;
+
+	if (EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n) != 1 ||
+	    EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) != 1)
+		weak = "RSA key without a modulus or exponent";
+	else if (!BN_is_odd(n))
+		weak = "RSA modulus is even";
+	else if (!BN_is_odd(exponent) || BN_num_bits(exponent) < 17)
+		weak = "RSA exponent is even or smaller than 65537";
+	else if (BN_num_bits(exponent) > 64)
+		weak = "RSA exponent is larger than 64 bits";
+	else if (BN_num_bits(n) < 2048)
+		weak = "RSA modulus is shorter than 2048 bits";
+	else if (is_roca(n))
+		weak = "RSA modulus has the ROCA structure (CVE-2017-15361)";
+	BN_free(n);
+	BN_free(exponent);
+	return weak;
+}
+
+void
+key_facts_of(EVP_PKEY *key, struct key_facts *facts)
+{
+	*facts = (struct key_facts){ .bits = EVP_PKEY_get_bits(key) };
+	if (EVP_PKEY_is_a(key, "RSA")) {
+		facts->kind = KEY_RSA;
+		facts->weak = rsa_weakness(key);
+	} else if (EVP_PKEY_is_a(key, "EC"))
+		facts->kind = ec_kind(key);
+	else if (EVP_PKEY_is_a(key, "ED25519"))
+		facts->kind = KEY_ED25519;
+}
+
+int
+key_from_spki(struct bytes spki, EVP_PKEY **out, struct key_facts *facts, struct err *e)
+{
+	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
+	struct key_facts found;
+
+	if (decode(spki, &key, e) != 0)
+		return -1;
+	key_facts_of(key, &found);
+	if (found.kind == KEY_OTHER)
+		return err_set(e, ERR_UNSUPPORTED, "public key algorithm or curve is not supported");
+	if (found.kind == KEY_RSA && (found.bits < RSA_BITS_MIN || found.bits > RSA_BITS_MAX))
+		return err_set(e, ERR_UNSUPPORTED, "RSA key of %d bits; %d to %d are supported",
+			found.bits, RSA_BITS_MIN, RSA_BITS_MAX);
+	*facts = found;
+	*out = key;
+	key = NULL;
+	return 0;
+}
+
+void
+key_text(const struct key_facts *facts, char out[24])
+{
+	switch (facts->kind) {
+	case KEY_RSA:
+		(void)snprintf(out, 24, "RSA-%d", facts->bits);
+		return;
+	case KEY_EC_P256:
+	case KEY_EC_P384:
+	case KEY_EC_P521:
+		(void)snprintf(out, 24, "EC P-%d", facts->bits);
+		return;
+	case KEY_ED25519:
+		(void)snprintf(out, 24, "Ed25519");
+		return;
+	case KEY_OTHER:
+		break;
+	}
+	(void)snprintf(out, 24, "unknown");
+}

@@ -1,0 +1,126 @@
+/*
+ * config.h - the configuration file, parsed, checked and never changed afterwards.
+ *
+ * One table (config_table.c) names every setting with its type, default,
+ * limits and a sentence; it drives parsing, `enrolld --check`, defaults and
+ * the manual page. A mistake is reported with file, line and what to do, and
+ * all mistakes are reported, not the first.
+ */
+#ifndef GATEWAY_CORE_CONFIG_H
+#define GATEWAY_CORE_CONFIG_H
+
+#include <stdio.h>
+
+#include "est/body.h"
+#include "policy/identity.h"
+#include "policy/profile.h"
+
+#define CONFIG_PATH_MAX 512
+#define CONFIG_LIST_MAX 16
+
+struct config_list { /* texts of one list setting */
+	char at[CONFIG_LIST_MAX][TEMPLATE_MAX];
+	size_t count;
+};
+
+struct config_trust { /* a named set of trust anchors: one manufacturer, or our own CA */
+	char name[REG_TEXT_MAX];
+	struct config_list files;   /* PEM roots (and intermediates) */
+	bool accept_expired;        /* IDevIDs past notAfter; NotBefore is checked always */
+};
+
+struct config_ca {
+	char name[REG_TEXT_MAX];
+	char type[32];
+	char certificate[CONFIG_PATH_MAX];
+	char key[CONFIG_PATH_MAX];
+	struct config_list chain;
+	char crl_url[TEMPLATE_MAX], ocsp_url[TEMPLATE_MAX], issuer_url[TEMPLATE_MAX];
+};
+
+enum content_type_style {
+	CONTENT_TYPE_RFC8951 = 0, /* "application/pkcs7-mime; smime-type=certs-only" on enroll answers */
+	CONTENT_TYPE_PLAIN,       /* no parameter anywhere */
+	CONTENT_TYPE_EVERYWHERE,  /* the parameter on /cacerts too */
+};
+
+struct config_label {
+	struct label_policy policy;
+	char profile[REG_TEXT_MAX];
+	char ca[REG_TEXT_MAX];
+	char trust[PROFILE_NAMES_MAX][REG_TEXT_MAX];
+	size_t trust_count;
+	struct config_list csrattrs;
+	enum est_base64_style base64;
+	enum content_type_style content_type;
+	bool include_chain;         /* in enroll answers */
+	bool accept_der;            /* a raw DER request body */
+	bool require_content_type;  /* 415 for another media type; false takes any */
+	bool transfer_encoding_header; /* send Content-Transfer-Encoding: base64 */
+	int64_t retry_after_s;
+	char realm[REG_TEXT_MAX];
+};
+
+struct config {
+	char path[CONFIG_PATH_MAX]; /* of the file itself; relative paths in it start at its folder */
+	char version[65];           /* SHA-256 of the file, hex: the policy version of decisions */
+	struct config_list listen_https;  /* "[::]:8443", "0.0.0.0:8443" */
+	char listen_admin[REG_TEXT_MAX];  /* "127.0.0.1:9090"; "": none */
+	char control_socket[CONFIG_PATH_MAX];
+	int control_mode;                 /* file permissions, octal in the file as "0660" */
+	char control_group[REG_TEXT_MAX]; /* "": the process's */
+	char lock_file[CONFIG_PATH_MAX];  /* "": none */
+
+	char tls_certificate[CONFIG_PATH_MAX], tls_key[CONFIG_PATH_MAX];
+	char tls_min_version[8];          /* "1.2" or "1.3" */
+	char tls_groups[TEMPLATE_MAX];
+
+	char store_type[32];
+	char store_path[CONFIG_PATH_MAX];
+	int store_readers, store_cache_kib;
+
+	char log_format[8];               /* "text" or "json" */
+	char log_level[8];                /* "debug" "info" "warn" "error" */
+
+	int threads_loops;                /* 0: one per core */
+	int threads_workers;
+	int limit_connections, limit_connections_per_address;
+	int limit_header, limit_body;     /* octets */
+	int limit_queue;                  /* complete requests waiting for a worker */
+	int64_t limit_queue_age_s, limit_handshake_s, limit_header_s, limit_body_s, limit_idle_s;
+	int limit_requests_per_connection;
+	int limit_auth_failures;          /* per asset and per address, then locked for limit_auth_lock_s */
+	int64_t limit_auth_window_s, limit_auth_lock_s;
+	int64_t stop_grace_s;             /* how long a stop waits for requests under way */
+
+	char keygen_master[CONFIG_PATH_MAX]; /* file with the octets the per-asset key-wrap keys come from; "": none */
+
+	struct config_trust *trust;   size_t trust_count;
+	struct identity_rule *identity; size_t identity_count;
+	struct config_ca *cas;        size_t ca_count;
+	struct profile *profiles;     size_t profile_count;
+	struct config_label *labels;  size_t label_count;
+};
+
+/* One mistake: "enrolld.conf:17: unknown setting \"lisen\" (did you mean \"listen\"?)". */
+typedef void (*config_problem)(void *arg, const char *text);
+
+/*
+ * Read and check a file. Every mistake goes to problem(); 0 only when there
+ * was none. References between sections are checked (a label's profile, CA and
+ * trust sets exist; trust files and certificates can be opened; templates are
+ * well formed; values are in range). *out is the caller's: config_free().
+ */
+MUST_USE int config_load(const char *path, config_problem problem, void *arg, struct config **out);
+void config_free(struct config *config);
+DEFINE_CLEANUP(config, struct config *, config_free);
+
+/* The SETTINGS part of enrolld.conf(5) in man macros, from the same table. */
+void config_print_manual(FILE *out);
+
+/* NULL when there is none of that name. */
+const struct profile *config_profile(const struct config *config, const char *name);
+const struct config_label *config_label(const struct config *config, const char *name);
+const struct config_ca *config_ca(const struct config *config, const char *name);
+
+#endif

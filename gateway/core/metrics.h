@@ -1,0 +1,41 @@
+/*
+ * metrics.h - counters, gauges and one histogram kind, in Prometheus text form.
+ *
+ * Labels are bounded: operations, outcomes, reasons and configured names,
+ * never a device. Updating is lock-free; rendering walks the table.
+ */
+#ifndef GATEWAY_CORE_METRICS_H
+#define GATEWAY_CORE_METRICS_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+/* Every series there is; names and help texts are in one table in metrics.c. */
+enum metric {
+	METRIC_CONNECTIONS_OPEN,       /* gauge */
+	METRIC_CONNECTIONS_TOTAL,
+	METRIC_CONNECTIONS_REFUSED_TOTAL, /* limits reached */
+	METRIC_HANDSHAKES_FAILED_TOTAL,
+	METRIC_REQUESTS_QUEUED,        /* gauge: waiting for a worker */
+	METRIC_REQUESTS_REFUSED_TOTAL, /* 503 for want of a worker */
+	METRIC_STORE_COMMITS_TOTAL,
+	METRIC_STORE_WRITES_TOTAL,
+	METRIC_RELOADS_TOTAL,
+	METRIC_RELOADS_FAILED_TOTAL,
+	METRIC_AUTH_LOCKED_TOTAL,      /* attempts refused because too many failed */
+	METRIC_COUNT
+};
+
+void metric_add(enum metric metric, int64_t n);
+void metric_set(enum metric metric, int64_t value);
+
+/* enrolld_requests_total{protocol,operation,status} and enrolld_request_seconds; unknown texts count as "other". */
+void metric_request(const char *protocol, const char *operation, int status, int64_t microseconds);
+/* enrolld_decisions_total{outcome,reason}. */
+void metric_decision(const char *outcome, const char *reason);
+
+/* The whole exposition (text format 0.0.4), appended to out. */
+void metrics_render(struct buf *out);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * world.h - what a request is judged by: one configuration, loaded whole, swapped whole.
+ */
+#ifndef GATEWAY_CORE_WORLD_H
+#define GATEWAY_CORE_WORLD_H
+
+#include "gateway/ca/ca.h"
+#include "gateway/core/config.h"
+#include "gateway/core/limiter.h"
+#include "gateway/core/trust.h"
+#include "gateway/store/store.h"
+
+struct world_ca {
+	const struct ca_ops *ops;
+	struct ca *ca;
+	struct buf cacerts; /* the /cacerts answer as DER, encoded once */
+};
+
+/* Immutable and reference-counted; a request holds one from its first to its last line. */
+struct world {
+	struct config *config;
+	struct trust_sets *trust;
+	struct identity_rules *rules;
+	struct world_ca *cas;  /* in the order of config->cas */
+	struct buf *csrattrs;  /* in the order of config->labels; DER, empty when none are configured */
+	struct buf master;     /* keygen master octets; empty: none */
+};
+
+/* The process: the store stays, the world is swapped on reload. */
+struct gateway {
+	const struct store_ops *store_ops;
+	struct store *store;
+	struct limiter *by_asset, *by_address;
+};
+
+/* Build everything a configuration names. ERR_* says what could not be loaded. Takes config over on success. */
+MUST_USE int world_load(struct config *config, struct world **out, struct err *e);
+
+/* The present one, with a reference; world_put() gives it back. Never NULL once one was set. */
+struct world *world_get(void);
+void world_put(struct world *world);
+/* Makes it the present one; requests under way keep theirs. Takes over the caller's reference. */
+void world_swap(struct world *world);
+
+const struct world_ca *world_ca_of(const struct world *world, const char *name); /* never NULL: config is checked */
+const struct buf *world_csrattrs_of(const struct world *world, const struct config_label *label);
+
+#endif

@@ -1,0 +1,318 @@
+/*
+ * store.h - the gateway's memory: registry, requests, certificates, decisions, audit.
+ *
+ * Durable before anyone is told: every write returns only after the commit
+ * that holds it has reached the disk. Writers share commits (group commit):
+ * calls from many threads meet in one transaction and one fsync, and one
+ * call's failure never undoes another's work.
+ *
+ * Every function may be called from any thread. Times are seconds since 1970.
+ * Every write appends to the audit chain in the same transaction.
+ *
+ * Errors, unless a function says otherwise:
+ *   ERR_UPSTREAM  the database did not take it (disk full, locked, I/O error,
+ *                 closing); nothing of this call is recorded
+ *   ERR_DENIED    the rules of the registry forbid it; the text says why
+ */
+#ifndef GATEWAY_STORE_STORE_H
+#define GATEWAY_STORE_STORE_H
+
+#include "base/bytes.h"
+#include "base/ossl.h"
+#include "policy/import.h"
+#include "policy/record.h"
+
+struct store;      /* opened by ops->open */
+struct store_read; /* one consistent snapshot, used by one thread */
+
+struct store_settings {
+	const char *path;     /* SQLite: the file; its folder must exist */
+	int readers;          /* connections kept for snapshots; calls past that wait */
+	int cache_kib;        /* page cache of the writer; readers get an eighth each */
+	bool read_only;       /* for offline verification: no writer thread, no migration */
+};
+
+enum request_state {
+	REQUEST_PENDING = 0, /* waits for an operator (or, later, a CA) */
+	REQUEST_APPROVED,    /* the identical CSR will be issued when it comes again */
+	REQUEST_ISSUED,
+	REQUEST_DENIED,      /* by policy; a later attempt is decided afresh */
+	REQUEST_REFUSED,     /* by an operator; stays refused for this CSR */
+};
+const char *request_state_name(enum request_state state);
+int request_state_of(const char *name); /* -1: unknown */
+
+#define STORE_NAME_MAX 80
+#define STORE_PEER_MAX 64
+#define STORE_SENTENCE_MAX 240
+#define STORE_SUBJECT_MAX 512
+
+struct request_row {
+	int64_t id;
+	int64_t asset_id;
+	char asset_tag[REG_TEXT_MAX];
+	char label[STORE_NAME_MAX];
+	char profile[STORE_NAME_MAX];
+	char protocol[16];       /* "est", "scep", "coap" */
+	char operation[32];      /* "simpleenroll", ... */
+	uint8_t csr_sha256[32];
+	int64_t attempt;         /* 0 for the first; the same CSR may be asked for again after its certificate aged */
+	enum request_state state;
+	int64_t cert_id;         /* 0: none */
+	int64_t decision_id;     /* the latest */
+	int64_t tries;           /* how often the same CSR came */
+	int64_t created_s, updated_s;
+	char peer[STORE_PEER_MAX];
+	char proof[REG_VALUE_MAX];
+	char reason[48];
+	char sentence[STORE_SENTENCE_MAX];
+	char decided_by[STORE_NAME_MAX]; /* the operator, for APPROVED and REFUSED */
+};
+
+enum cert_status { CERT_VALID = 0, CERT_REVOKED, CERT_HELD };
+const char *cert_status_name(enum cert_status status);
+
+struct cert_row {
+	int64_t id;
+	int64_t asset_id;
+	int64_t request_id;
+	char asset_tag[REG_TEXT_MAX];
+	char ca[STORE_NAME_MAX];
+	char label[STORE_NAME_MAX];
+	char profile[STORE_NAME_MAX];
+	char serial[SERIAL_HEX_MAX];
+	char subject[STORE_SUBJECT_MAX];
+	char sans[STORE_SUBJECT_MAX]; /* "dns:a, uri:b"; cut when longer */
+	uint8_t sha256[32];
+	uint8_t spki_sha256[32];
+	int64_t not_before_s, not_after_s;
+	enum cert_status status;
+	int64_t revoked_s;
+	char revoke_reason[48];
+	int64_t replaces_id; /* the certificate it renews; 0: none */
+};
+
+struct decision_row {
+	int64_t id;
+	int64_t at_s;
+	int64_t request_id; /* 0: no asset was found */
+	int64_t asset_id;
+	int64_t asset_version;
+	char policy_version[65];
+	uint8_t csr_sha256[32];
+	char outcome[16];
+	char reason[48];
+	char sentence[STORE_SENTENCE_MAX];
+	const char *rules_json; /* valid during the callback only */
+};
+
+struct audit_row {
+	int64_t seq; /* from 1, without gaps */
+	int64_t at_s;
+	char actor[REG_VALUE_MAX];  /* "device:<tag>", "operator:<user>", "enrolld" */
+	char action[48];            /* "enroll.issued", "enroll.denied", "asset.state", ... */
+	char subject[REG_VALUE_MAX]; /* what it was done to: an asset tag, a serial, ... */
+	const char *detail_json;    /* valid during the callback only */
+	uint8_t prev[32];
+	uint8_t hash[32];
+};
+
+struct secret_row {
+	int64_t id;
+	int64_t asset_id;
+	bool once;               /* spent by the first certificate it leads to */
+	char label[STORE_NAME_MAX]; /* "*": any */
+	char protocol[16];       /* "est", "scep" */
+	uint8_t salt[16];
+	uint8_t hash[32];        /* HMAC-SHA-256(salt, secret); secrets are 128 random bits, so no stretching */
+	int64_t created_s;
+	int64_t expires_s;       /* 0: never */
+	int64_t used_s;          /* 0: not yet */
+	int64_t used_request_id;
+};
+
+/* What one enrollment attempt comes to; see record below. Texts are borrowed. */
+struct store_outcome {
+	int64_t now_s;
+	int64_t asset_id;       /* 0: nobody we know; then only a decision and an audit row are written */
+	int64_t asset_version;  /* as decided on; when it has changed meanwhile: STORE_STALE */
+	const char *asset_tag;
+	const char *label, *profile, *protocol, *operation, *peer, *proof;
+	struct bytes csr;       /* DER */
+	uint8_t csr_sha256[32];
+	uint8_t spki_sha256[32];
+	int64_t attempt;
+	int64_t request_id;     /* of the row found before, when this goes on with it; else 0 */
+	enum request_state state; /* ISSUED, PENDING or DENIED */
+	const char *reason, *sentence, *rules_json, *policy_version;
+	bool alert;
+	int64_t secret_id;      /* marked used when it is a once-secret and the state is ISSUED; 0: none */
+	/* ISSUED only */
+	struct bytes cert;      /* DER */
+	const char *ca, *serial, *subject, *sans;
+	uint8_t cert_sha256[32];
+	int64_t not_before_s, not_after_s;
+	int64_t replaces_id;    /* the certificate this renews; 0: none */
+	bool supersede;         /* and revoke that one in the same transaction, reason "superseded" */
+};
+
+enum store_recorded {
+	STORE_RECORDED,
+	STORE_EXISTS,  /* another thread recorded the same (asset, label, CSR, attempt) first: read it */
+	STORE_STALE,   /* the asset changed since it was read: decide again */
+	STORE_SPENT,   /* the once-secret was used by another request meanwhile */
+};
+
+struct asset_filter {
+	int64_t after_id;  /* rows with a larger id; for paging */
+	int limit;         /* at most; 0: 1000 */
+	const char *tag;   /* exact; NULL: any */
+	const char *owner; /* exact; NULL: any */
+	int state;         /* enum asset_state; -1: any */
+};
+struct cert_filter {
+	int64_t after_id;
+	int limit;
+	const char *asset_tag;
+	const char *serial;
+	int status;              /* enum cert_status; -1: any */
+	int64_t expires_before_s; /* 0: any */
+};
+struct request_filter {
+	int64_t after_id;
+	int limit;
+	const char *asset_tag;
+	int state; /* enum request_state; -1: any */
+};
+
+struct asset_summary { /* one row of `asset list` */
+	struct asset asset;
+	char owner[REG_TEXT_MAX];
+	int64_t certs_valid;      /* valid and not expired at now_s */
+	int64_t next_expiry_s;    /* the latest notAfter of those; 0: none */
+};
+
+/* Row callbacks return false to stop. */
+typedef bool (*asset_cb)(void *arg, const struct asset_summary *row);
+typedef bool (*cert_cb)(void *arg, const struct cert_row *row);
+typedef bool (*request_cb)(void *arg, const struct request_row *row);
+typedef bool (*decision_cb)(void *arg, const struct decision_row *row);
+typedef bool (*audit_cb)(void *arg, const struct audit_row *row);
+typedef bool (*owner_cb)(void *arg, const struct owner *row);
+typedef bool (*anchor_cb)(void *arg, const struct anchor *row);
+
+struct import_job {
+	/* Gives the next record: 1 and *out, 0 at the end, -1 with *e set (the import is undone). */
+	int (*next)(void *arg, struct import_record *out, struct err *e);
+	void (*progress)(void *arg, int64_t done); /* about every 1000 records; may be NULL */
+	void *arg;
+	const char *actor;
+	const char *source;   /* the batch's name in the audit */
+	int64_t now_s;
+	bool dry_run;         /* everything is checked and counted, nothing stays */
+	bool create_owners;   /* else an unknown owner is an error */
+};
+struct import_summary {
+	int64_t added, updated, unchanged, owners_added;
+};
+
+struct audit_report {
+	int64_t rows;
+	uint8_t head[32];   /* hash of the last row */
+	int64_t bad_seq;    /* 0: the chain holds; else the first row that does not fit */
+	char problem[STORE_SENTENCE_MAX];
+};
+
+struct store_stats {
+	int64_t commits, writes; /* writes / commits: how well commits are shared */
+	int queue;               /* waiting now */
+	bool failing;            /* the latest commit failed */
+};
+
+struct store_ops {
+	const char *name; /* "sqlite" */
+
+	MUST_USE int (*open)(const struct store_settings *settings, struct store **out, struct err *e);
+	void (*close)(struct store *store); /* finishes queued writes */
+	void (*stats)(struct store *store, struct store_stats *out);
+
+	/* Snapshots. Lookups return 1 with *out filled, 0 when there is none, -1 on error. */
+	MUST_USE int (*read_begin)(struct store *store, struct store_read **out, struct err *e);
+	void (*read_end)(struct store_read *read); /* NULL is allowed */
+	int (*asset_by_anchor)(struct store_read *read, const struct anchor *anchor, struct asset *asset,
+		struct owner *owner, struct err *e);
+	int (*asset_by_tag)(struct store_read *read, const char *tag, struct asset *asset, struct owner *owner,
+		struct err *e);
+	int (*asset_by_id)(struct store_read *read, int64_t id, struct asset *asset, struct owner *owner,
+		struct err *e);
+	int (*cert_by_sha256)(struct store_read *read, const uint8_t sha256[32], struct cert_row *out,
+		struct err *e);
+	int (*cert_by_id)(struct store_read *read, int64_t id, struct cert_row *out, struct err *e);
+	/* The DER of a certificate, appended to out. */
+	int (*cert_der)(struct store_read *read, int64_t id, struct buf *out, struct err *e);
+	/* The newest attempt for this CSR. */
+	int (*request_find)(struct store_read *read, int64_t asset_id, const char *label,
+		const uint8_t csr_sha256[32], struct request_row *out, struct err *e);
+	int (*request_by_id)(struct store_read *read, int64_t id, struct request_row *out, struct buf *csr,
+		struct err *e); /* csr: NULL, or gets the DER appended */
+	/* Whose certificates hold this key: sets both flags. 0 or -1. */
+	int (*key_use)(struct store_read *read, const uint8_t spki_sha256[32], int64_t asset_id, bool *elsewhere,
+		bool *before, struct err *e);
+	/* Secrets of an asset for a protocol, newest first, at most max. The count, or -1. */
+	int (*secrets)(struct store_read *read, int64_t asset_id, const char *protocol, struct secret_row *out,
+		int max, struct err *e);
+
+	/* Lists, oldest first. 0 or -1. */
+	int (*asset_list)(struct store_read *, const struct asset_filter *, int64_t now_s, asset_cb, void *,
+		struct err *);
+	int (*anchor_list)(struct store_read *, int64_t asset_id, anchor_cb, void *, struct err *);
+	int (*owner_list)(struct store_read *, owner_cb, void *, struct err *);
+	int (*cert_list)(struct store_read *, const struct cert_filter *, cert_cb, void *, struct err *);
+	int (*request_list)(struct store_read *, const struct request_filter *, request_cb, void *, struct err *);
+	/* Decisions of one request (or, with request_id 0, of asset_id), newest first, at most limit. */
+	int (*decision_list)(struct store_read *, int64_t request_id, int64_t asset_id, int limit, decision_cb,
+		void *, struct err *);
+	/* One decision by its id: the callback runs once, or not at all. */
+	int (*decision_by_id)(struct store_read *, int64_t id, decision_cb, void *, struct err *);
+	/* Rows with seq > after; at most limit (0: 1000). newest: the last limit rows instead, in order. */
+	int (*audit_list)(struct store_read *, int64_t after_seq, int limit, bool newest, audit_cb, void *,
+		struct err *);
+	/* Recompute the whole chain. progress may be NULL. 0 when it could be read (look at bad_seq), or -1. */
+	int (*audit_verify)(struct store_read *, void (*progress)(void *, int64_t done, int64_t total), void *,
+		struct audit_report *out, struct err *);
+
+	/*
+	 * Record what became of an enrollment: decision, request, certificate, secret
+	 * use and audit row in one transaction. *what says whether it was; only
+	 * STORE_RECORDED has written anything. *request_id is the row's (0 without asset).
+	 */
+	int (*record)(struct store *, const struct store_outcome *, enum store_recorded *what, int64_t *request_id,
+		struct err *);
+
+	/* One audit row. detail_json is a JSON object. */
+	int (*audit)(struct store *, int64_t now_s, const char *actor, const char *action, const char *subject,
+		const char *detail_json, struct err *);
+
+	/* Operators' writes; actor is "operator:<user>". */
+	int (*owner_put)(struct store *, const struct owner *, const char *actor, int64_t now_s, struct err *);
+	/* Moves by asset_state_move() and does what the new state says on entry (revokes or holds certificates). */
+	int (*asset_set_state)(struct store *, const char *tag, enum asset_state, const char *reason,
+		const char *actor, int64_t now_s, int64_t *revoked, struct err *);
+	int (*secret_put)(struct store *, const struct secret_row *, const char *actor, int64_t now_s,
+		struct err *);
+	/* PENDING to APPROVED or REFUSED. */
+	int (*request_decide)(struct store *, int64_t id, bool approve, const char *reason, const char *actor,
+		int64_t now_s, struct err *);
+	int (*cert_revoke)(struct store *, int64_t id, const char *reason, const char *actor, int64_t now_s,
+		struct err *);
+	/* All or nothing, one transaction. Never moves an asset out of lost, stolen or quarantined, never
+	   revives a tombstone: such a line is an error. Re-importing the same line changes nothing. */
+	int (*import)(struct store *, const struct import_job *, struct import_summary *out, struct err *);
+};
+
+extern const struct store_ops store_sqlite;
+
+/* Every store there is, by name; NULL for an unknown one. */
+const struct store_ops *store_ops_of(const char *name);
+
+#endif

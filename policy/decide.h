@@ -1,0 +1,96 @@
+/*
+ * decide.h - may this device have this certificate, now? A pure function.
+ *
+ * Everything it needs comes in; every rule it met comes out, in order, with
+ * what it saw and what it ruled, so that `enrollctl explain` can show it.
+ */
+#ifndef POLICY_DECIDE_H
+#define POLICY_DECIDE_H
+
+#include "policy/profile.h"
+
+#define DECISION_RULES_MAX 32
+
+/* How the requester proved who it is. */
+enum proof_kind {
+	PROOF_NONE = 0,
+	PROOF_CERTIFICATE, /* a manufacturer's certificate */
+	PROOF_SECRET,
+	PROOF_OWN,         /* a certificate recorded in the store */
+};
+
+struct proof {
+	enum proof_kind kind;
+	char text[REG_VALUE_MAX]; /* for people: "idevid acme SN 1234", "secret of rtr-7", ... */
+	/* PROOF_OWN: the presented certificate as recorded */
+	int64_t cert_id;
+	int64_t cert_not_after_s;
+	bool cert_revoked;
+	char cert_profile[REG_TEXT_MAX];
+};
+
+/* What the CSR asks for, reduced to facts. */
+struct csr_facts {
+	struct key_facts key;
+	bool key_ignored;     /* serverkeygen */
+	X509_NAME *subject;   /* borrowed; may have no entries, or be NULL */
+	GENERAL_NAMES *sans;  /* borrowed; NULL when none */
+	const STACK_OF(X509_EXTENSION) *extensions; /* borrowed; NULL when none */
+	enum { CSR_BINDING_ABSENT, CSR_BINDING_MATCHES, CSR_BINDING_DIFFERS, CSR_BINDING_NONE } binding;
+	                      /* NONE: the transport has no channel binding to compare with */
+	bool key_known_elsewhere; /* the same key is certified for another asset */
+	bool key_used_before;     /* the same key is certified for this asset */
+};
+
+struct decide_input {
+	enum policy_op op;
+	int64_t now_s;
+	const struct label_policy *label;
+	const struct profile *profile;
+	struct proof proof;
+	int asset_matches;            /* how many assets the proof points at: 0, 1, or more (ambiguous) */
+	const struct asset *asset;    /* NULL unless asset_matches == 1 */
+	const struct owner *owner;    /* NULL unless asset_matches == 1 */
+	const struct csr_facts *csr;
+	/* PROOF_OWN: names of the presented certificate, for "renewal keeps identity" (RFC 7030, section 4.2.2) */
+	X509_NAME *current_subject;   /* borrowed; NULL when there is none */
+	GENERAL_NAMES *current_sans;  /* borrowed; NULL when it has none */
+	bool approved;                /* an operator has approved this very request */
+};
+
+enum verdict { VERDICT_PASS, VERDICT_FAIL, VERDICT_SKIP, VERDICT_WAIT };
+
+struct rule_result {
+	const char *rule;      /* static: "asset.unique", "asset.state", "csr.key", ... */
+	enum verdict verdict;
+	char saw[160];         /* "state=deployed"; peer text escaped */
+};
+
+enum outcome { OUTCOME_DENIED = 0, OUTCOME_PENDING, OUTCOME_ALLOWED };
+
+struct decision {
+	enum outcome outcome;
+	char reason[48];       /* "ok", or the code of the first rule that failed: its name */
+	char sentence[200];    /* for people, one line */
+	bool alert;
+	bool unauthentic;      /* denied for want of credentials: 401, not 403 */
+	struct rule_result rules[DECISION_RULES_MAX];
+	size_t rule_count;
+	struct cert_spec spec; /* when ALLOWED or PENDING */
+};
+
+/*
+ * Decide. Always fills *out; a doubt is DENIED. Rules run in this order and the
+ * first failure decides, but later rules that need nothing from it still run, so
+ * that an operator sees everything that is wrong at once:
+ *   label.operation proof.present proof.allowed proof.revoked proof.expired
+ *   asset.known asset.unique asset.state owner.status owner.contract
+ *   renewal.proof renewal.window csr.key csr.weak csr.reuse csr.extensions csr.names
+ *   csr.binding profile.fill renewal.identity approval
+ */
+void decide(const struct decide_input *in, struct decision *out);
+
+const char *outcome_name(enum outcome outcome); /* "denied", "pending", "allowed" */
+const char *verdict_name(enum verdict verdict);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * identity.h - from a verified certificate to an asset anchor, by per-vendor rules.
+ *
+ * A Cisco SUDI says "PID:... SN:..." in serialNumber, others put the MAC in
+ * the common name or a hardwareModuleName (RFC 4108, section 5) in a SAN
+ * otherName. So a rule names a field and a pattern with one capture, and belongs
+ * to one trust set: a manufacturer speaks for its own serials only.
+ */
+#ifndef POLICY_IDENTITY_H
+#define POLICY_IDENTITY_H
+
+#include "base/ossl.h"
+#include "policy/record.h"
+
+enum identity_field {
+	IDENTITY_SUBJECT_SERIAL,   /* subject.serialNumber (2.5.4.5) */
+	IDENTITY_SUBJECT_CN,
+	IDENTITY_SUBJECT_UID,
+	IDENTITY_SAN_DNS,
+	IDENTITY_SAN_URI,
+	IDENTITY_SAN_EMAIL,
+	IDENTITY_SAN_HW_MODULE,    /* otherName id-on-hardwareModuleName: "<hwType dotted>:<hwSerialNum hex>" */
+	IDENTITY_SAN_PERMANENT_ID, /* otherName id-on-permanentIdentifier: its identifierValue */
+	IDENTITY_CERT_SERIAL,      /* the certificate's own serial number, lower-case hex */
+	IDENTITY_SPKI_SHA256,      /* lower-case hex */
+};
+const char *identity_field_name(enum identity_field field);
+int identity_field_of(const char *name); /* -1: unknown */
+
+#define IDENTITY_PATTERN_MAX 160
+
+struct identity_rule {
+	char name[REG_TEXT_MAX];
+	char trust[REG_TEXT_MAX];            /* the trust set it belongs to; becomes the anchor's issuer */
+	enum identity_field field;
+	char pattern[IDENTITY_PATTERN_MAX];  /* POSIX extended regular expression over the whole value, one (group) */
+	enum anchor_type anchor;
+	bool fold_case;                      /* lower-case the captured value, and drop ":" "-" "." between hex pairs */
+};
+
+/* A compiled rule; identity_rules_free() at the end. Matching is thread-safe. */
+struct identity_rules;
+MUST_USE int identity_rules_new(const struct identity_rule *rules, size_t count, struct identity_rules **out,
+	struct err *e); /* ERR_MALFORMED: which rule's pattern does not compile or has not one group */
+void identity_rules_free(struct identity_rules *rules);
+
+/*
+ * The anchors a certificate proves, by every rule of this trust set whose field
+ * is there and matches. At most max; *count says how many (0 is no error).
+ * A field that occurs twice with different values, holds a NUL or is not clean
+ * text is ERR_MALFORMED.
+ */
+MUST_USE int identity_extract(const struct identity_rules *rules, const char *trust, const X509 *cert,
+	struct anchor *out, size_t max, size_t *count, struct err *e);
+
+/* Normalise an imported value the way the rules of that anchor type do (trim, fold). */
+MUST_USE int anchor_normalise(struct anchor *anchor, struct err *e);
+
+#endif
