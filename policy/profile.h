@@ -15,11 +15,11 @@
 
 /* keyUsage bits as in RFC 5280, section 4.2.1.3: bit 0 is digitalSignature. Only these can be configured. */
 enum {
-	KU_DIGITAL_SIGNATURE = 1u << 0,
-	KU_NON_REPUDIATION = 1u << 1,
-	KU_KEY_ENCIPHERMENT = 1u << 2,
-	KU_DATA_ENCIPHERMENT = 1u << 3,
-	KU_KEY_AGREEMENT = 1u << 4,
+	USAGE_DIGITAL_SIGNATURE = 1u << 0,
+	USAGE_NON_REPUDIATION = 1u << 1,
+	USAGE_KEY_ENCIPHERMENT = 1u << 2,
+	USAGE_DATA_ENCIPHERMENT = 1u << 3,
+	USAGE_KEY_AGREEMENT = 1u << 4,
 };
 unsigned key_usage_of(const char *name); /* "digitalSignature" ...; 0: unknown, or one that only CAs have */
 
