@@ -1,11 +1,12 @@
 # enrolld: make, make demo, make test; `make help` lists the rest.
 #
-# SAN=1 builds with AddressSanitizer and UBSan, SAN=thread with TSan; each
-# variant has a folder of its own under out/.
+# SAN=1 builds with AddressSanitizer and UBSan, SAN=thread with TSan, SAN=fuzz
+# for libFuzzer; each variant has a folder of its own under out/. V=1 shows commands.
 
 CC      ?= gcc
 SAN     ?=
 WERROR  ?=
+Q        = $(if $(V),,@)
 
 WARN  = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wimplicit-fallthrough \
@@ -21,6 +22,10 @@ else ifeq ($(SAN),thread)
 O      = out/tsan
 OPT    = -O1 -fno-omit-frame-pointer -fsanitize=thread
 HARD   = -fstack-protector-strong -fPIE
+else ifeq ($(SAN),fuzz)
+O      = out/fuzz
+OPT    = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+HARD   = -fPIE
 else
 O      = out/release
 OPT    = -O2
@@ -36,13 +41,15 @@ LIBS = -lcivetweb -levent_openssl -levent_pthreads -levent_core -lsqlite3 -lconf
 FOLDERS  = gateway/http gateway/core gateway/ca gateway/store policy est base
 archive  = $(O)/lib$(subst /,_,$(1)).a
 ARCHIVES = $(foreach f,$(FOLDERS),$(call archive,$(f)))
-objects  = $(patsubst %.c,$(O)/%.o,$(wildcard $(1)/*.c))
+objects  = $(patsubst %.c,$(O)/obj/%.o,$(wildcard $(1)/*.c))
 
 PROGRAMS = $(O)/enrolld $(O)/enrollctl $(O)/devsim
+FUZZ     = $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+REPLAY   = $(FUZZ:%=$(O)/replay/%)
 UNIT     = $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/*_test.c))
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps demo test unit system bench fuzz lint install clean
+.PHONY: all help demo test unit replay system bench fuzz fuzz-targets lint install clean
 .SECONDARY:
 
 all: $(PROGRAMS)
@@ -53,29 +60,104 @@ help:
 define folder_rule
 $(call archive,$(1)): $(call objects,$(1))
 	@rm -f $$@
-	$$(AR) rcs $$@ $$^
+	$$(Q)$$(AR) rcs $$@ $$^
 endef
 $(foreach f,$(FOLDERS),$(eval $(call folder_rule,$(f))))
 
-$(O)/%.o: %.c
+$(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-$(O)/enrolld: $(O)/gateway/main.o $(ARCHIVES)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(O)/enrolld: $(call objects,gateway) $(ARCHIVES)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(O)/enrollctl: $(call objects,gateway/ctl) $(call archive,base)
-	$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lcrypto
-$(O)/devsim: $(call objects,devsim) $(call archive,est) $(call archive,base)
-	$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lssl -lcrypto -pthread
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lcrypto
+$(O)/devsim: $(O)/obj/devsim/main.o $(call archive,devsim) $(call archive,est) $(call archive,base)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lssl -lcrypto -pthread
 
-$(O)/unit/%: $(O)/tests/unit/%.o $(ARCHIVES)
+$(call archive,devsim): $(filter-out %/main.o,$(call objects,devsim))
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(O)/replay/%: $(O)/obj/tests/fuzz/%_fuzz.o $(O)/obj/tests/fuzz/replay.o $(call archive,devsim) $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(O)/fuzz/%: $(O)/obj/tests/fuzz/%_fuzz.o $(call archive,devsim) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+$(O)/bench/load: $(O)/obj/tests/bench/load.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lssl -lcrypto
+$(O)/bench/fill: $(O)/obj/tests/bench/fill.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-## unit     the unit tests, under AddressSanitizer and UBSan with SAN=1
+$(O)/unit/%: $(O)/obj/tests/unit/%.o $(call archive,devsim) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+## demo     build, make a demo directory, enroll and renew a simulated fleet
+demo:
+	@.ci/deps build
+	@$(MAKE) --no-print-directory all
+	@devsim/demo.sh $(O) demo
+
+## test     everything that must hold: unit tests, fuzz corpora, system and interop tests, under ASan and UBSan
+test:
+	@.ci/deps build test
+	@$(MAKE) --no-print-directory SAN=1 WERROR=1 all unit replay
+	@$(MAKE) --no-print-directory SAN=1 WERROR=1 system
+
+## unit     the unit tests (SAN=1: under AddressSanitizer and UBSan, SAN=thread: under TSan)
 unit: $(UNIT)
 	@for t in $(UNIT); do $$t || exit 1; done
 
+## replay   every seed and every input that ever crashed, through the fuzz targets
+replay: $(REPLAY)
+	@for t in $(FUZZ); do $(O)/replay/$$t tests/fuzz/corpus/$$t tests/fuzz/regression/$$t || exit 1; done
+
+## system   pytest against the real programs, and clients that nobody here wrote
+system: all
+	ENROLLD_BIN=$(abspath $(O)) /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/system tests/interop
+
+## fuzz     every fuzz target for T seconds each (make fuzz T=60), libFuzzer with ASan and UBSan
+T ?= 60
+fuzz:
+	@.ci/deps build fuzz
+	@$(MAKE) --no-print-directory CC=clang SAN=fuzz fuzz-targets
+	@for t in $(FUZZ); do echo "== $$t"; mkdir -p out/corpus/$$t; \
+		out/fuzz/fuzz/$$t -max_total_time=$(T) -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
+			-artifact_prefix=out/corpus/$$t- out/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
+fuzz-targets: $(FUZZ:%=$(O)/fuzz/%)
+
+## lint     layers, sizes, manual pages, clang-tidy, cppcheck, gcc -fanalyzer
+lint:
+	@.ci/deps build lint
+	@tests/lint/run.sh
+
+## bench    enrollments beside nginx's bare handshakes, and the rest of the figures
+bench:
+	@.ci/deps build bench
+	@$(MAKE) --no-print-directory all $(O)/bench/load $(O)/bench/fill
+	@tests/bench/run.sh $(O)
+
+## install  to PREFIX (/usr/local), manual pages included
+PREFIX ?= /usr/local
+install: all $(O)/enrolld.conf.5
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/doc/enrolld
+	install -m 755 $(O)/enrolld $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(O)/enrollctl $(O)/devsim $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 gateway/man/enrollctl.1 devsim/devsim.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(O)/enrolld.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 gateway/man/enrolld.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 gateway/enrolld.conf.example $(DESTDIR)$(PREFIX)/share/doc/enrolld/
+
+$(O)/enrolld.conf.5: gateway/man/enrolld.conf.5.in $(O)/enrolld
+	$(O)/enrolld --config-manual > $@.settings
+	sed -e '/@SETTINGS@/{r $@.settings' -e 'd}' $< > $@
+
+## clean    remove what was built
 clean:
 	rm -rf out
 

@@ -11,6 +11,7 @@
 #include "est/bind.h"
 #include "est/csr.h"
 #include "gateway/core/world.h"
+#include "policy/decide.h"
 
 enum enroll_op { ENROLL_NEW, ENROLL_RENEW, ENROLL_KEYGEN };
 
@@ -46,6 +47,18 @@ struct enroll_result {
 /* Always fills *out; free with enroll_result_free(). */
 void enroll_run(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
 	struct enroll_result *out);
+/* A request that never got as far: its bytes broke the protocol. One audit row, best effort. */
+void enroll_refuse(struct gateway *gateway, const struct enroll_request *request, const struct err *why);
 void enroll_result_free(struct enroll_result *result);
+
+/*
+ * What would be decided, without issuing or recording anything: the asset is
+ * given, and so is what it would prove (PROOF_OWN uses its newest valid
+ * certificate). request needs operation, op, label, csr and now_s.
+ * ERR_DENIED: no such asset, or no certificate for PROOF_OWN.
+ */
+MUST_USE int enroll_explain(struct gateway *gateway, const struct world *world,
+	const struct enroll_request *request, const char *asset_tag, enum proof_kind proof, struct decision *out,
+	struct err *e);
 
 #endif

@@ -4,6 +4,8 @@
 #ifndef GATEWAY_CORE_WORLD_H
 #define GATEWAY_CORE_WORLD_H
 
+#include <stdatomic.h>
+
 #include "gateway/ca/ca.h"
 #include "gateway/core/config.h"
 #include "gateway/core/limiter.h"
@@ -24,6 +26,9 @@ struct world {
 	struct world_ca *cas;  /* in the order of config->cas */
 	struct buf *csrattrs;  /* in the order of config->labels; DER, empty when none are configured */
 	struct buf master;     /* keygen master octets; empty: none */
+	X509 *signer;          /* the server's certificate and key: they sign generated key packages */
+	EVP_PKEY *signer_key;
+	atomic_int references;
 };
 
 /* The process: the store stays, the world is swapped on reload. */
@@ -33,7 +38,7 @@ struct gateway {
 	struct limiter *by_asset, *by_address;
 };
 
-/* Build everything a configuration names. ERR_* says what could not be loaded. Takes config over on success. */
+/* Build everything a configuration names. ERR_* says what could not be loaded. Takes config over, on failure too. */
 MUST_USE int world_load(struct config *config, struct world **out, struct err *e);
 
 /* The present one, with a reference; world_put() gives it back. Never NULL once one was set. */

@@ -1,0 +1,55 @@
+/*
+ * admin.h - the operators' commands, as JSON in and JSON out.
+ *
+ * One table names them all. Rows of a list are emitted as they are read, so
+ * that a million of them need no memory.
+ */
+#ifndef GATEWAY_CORE_ADMIN_H
+#define GATEWAY_CORE_ADMIN_H
+
+#include <jansson.h>
+
+#include "gateway/core/world.h"
+
+struct admin_call {
+	struct gateway *gateway;
+	const char *actor;   /* "operator:<user>" */
+	json_t *args;        /* an object */
+	int fd;              /* a file the operator opened for us (import); -1: none */
+	int64_t now_s;
+	/* {"row": ...} or {"progress": ...}; takes the reference. false: the operator has gone. */
+	bool (*emit)(void *arg, json_t *line);
+	void *emit_arg;
+	json_t *result;      /* an object: what the answer says beside "ok"; may stay NULL */
+};
+
+/* 0 with call->result, or -1 with *e set. ERR_UNSUPPORTED: no such command. */
+MUST_USE int admin_run(const char *command, struct admin_call *call, struct err *e);
+
+/* Arguments by name. Optional ones give the fallback when absent; wrong types and missing ones are ERR_MALFORMED. */
+MUST_USE int admin_text(const struct admin_call *call, const char *key, const char **out, struct err *e);
+const char *admin_text_or(const struct admin_call *call, const char *key, const char *fallback);
+int64_t admin_int_or(const struct admin_call *call, const char *key, int64_t fallback);
+bool admin_flag(const struct admin_call *call, const char *key);
+
+/* Command functions, by file. */
+int admin_owner_put(struct admin_call *call, struct err *e);
+int admin_owner_list(struct admin_call *call, struct err *e);
+int admin_asset_list(struct admin_call *call, struct err *e);
+int admin_asset_show(struct admin_call *call, struct err *e);
+int admin_asset_set_state(struct admin_call *call, struct err *e);
+int admin_import(struct admin_call *call, struct err *e);
+int admin_secret_new(struct admin_call *call, struct err *e);
+int admin_keywrap_new(struct admin_call *call, struct err *e);
+int admin_request_list(struct admin_call *call, struct err *e);
+int admin_request_show(struct admin_call *call, struct err *e);
+int admin_request_decide(struct admin_call *call, struct err *e);
+int admin_cert_list(struct admin_call *call, struct err *e);
+int admin_cert_show(struct admin_call *call, struct err *e);
+int admin_cert_revoke(struct admin_call *call, struct err *e);
+int admin_explain(struct admin_call *call, struct err *e);
+int admin_audit_list(struct admin_call *call, struct err *e);
+int admin_audit_verify(struct admin_call *call, struct err *e);
+int admin_status(struct admin_call *call, struct err *e);
+
+#endif

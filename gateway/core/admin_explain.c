@@ -1,0 +1,127 @@
+/* explain: why a request was decided as it was, or how one would be. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "est/body.h"
+#include "gateway/core/admin_json.h"
+#include "gateway/core/enroll.h"
+
+#define EXPLAIN_DECISIONS 20
+
+static bool
+collect_decision(void *arg, const struct decision_row *row)
+{
+	return json_array_append_new(arg, json_of_decision(row)) == 0;
+}
+
+static int
+explain_stored(struct admin_call *call, int64_t id, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	struct request_row row;
+	json_t *decisions;
+	int found;
+
+	if (snapshot_begin(call, &s, e) != 0)
+		return -1;
+	found = s.ops->request_by_id(s.read, id, &row, NULL, e);
+	if (found <= 0)
+		return found < 0 ? -1 : err_set(e, ERR_DENIED, "no request %" PRId64, id);
+	decisions = json_array();
+	call->result = json_pack("{s:o, s:o}", "request", json_of_request(&row), "decisions", decisions);
+	return s.ops->decision_list(s.read, id, 0, EXPLAIN_DECISIONS, collect_decision, decisions, e);
+}
+
+static int
+read_csr(const struct admin_call *call, struct buf *out, struct err *e)
+{
+	CLEANUP(buf) struct buf body = { 0 };
+	uint8_t chunk[4096];
+	ssize_t n;
+
+	if (call->fd < 0)
+		return err_set(e, ERR_MALFORMED, "the CSR file did not come with the request");
+	while (body.len <= EST_CSR_MAX * 2 && (n = read(call->fd, chunk, sizeof chunk)) > 0)
+		buf_append(&body, chunk, (size_t)n);
+	return est_body_decode(buf_bytes(&body), true, out, e);
+}
+
+static int
+choose(const struct admin_call *call, struct enroll_request *request, enum proof_kind *proof, struct err *e)
+{
+	const char *op = admin_text_or(call, "op", "enroll");
+	const char *how = admin_text_or(call, "proof", strcmp(op, "renew") == 0 ? "own" : "certificate");
+
+	request->op = ENROLL_NEW;
+	if (strcmp(op, "renew") == 0)
+		request->op = ENROLL_RENEW;
+	else if (strcmp(op, "enroll") != 0)
+		return err_set(e, ERR_MALFORMED, "\"%.20s\" is not enroll or renew", op);
+	*proof = PROOF_CERTIFICATE;
+	if (strcmp(how, "own") == 0)
+		*proof = PROOF_OWN;
+	else if (strcmp(how, "secret") == 0)
+		*proof = PROOF_SECRET;
+	else if (strcmp(how, "certificate") != 0)
+		return err_set(e, ERR_MALFORMED, "\"%.20s\" is not certificate, secret or own", how);
+	return 0;
+}
+
+static json_t *
+json_of_rules(const struct decision *decision)
+{
+	json_t *rules = json_array();
+	size_t i;
+
+	for (i = 0; i < decision->rule_count; i++)
+		(void)json_array_append_new(rules, json_pack("[s, s, s]", decision->rules[i].rule,
+							   verdict_name(decision->rules[i].verdict),
+							   decision->rules[i].saw));
+	return rules;
+}
+
+static int
+explain_trial(struct admin_call *call, const struct world *world, struct err *e)
+{
+	CLEANUP(buf) struct buf csr = { 0 };
+	struct enroll_request request = { .protocol = "est", .operation = "explain", .peer = "", .now_s = call->now_s };
+	const char *tag, *label = admin_text_or(call, "label", "");
+	enum proof_kind proof = PROOF_NONE;
+	struct decision *decision;
+	int result;
+
+	if (admin_text(call, "asset", &tag, e) != 0 || choose(call, &request, &proof, e) != 0 ||
+	    read_csr(call, &csr, e) != 0)
+		return -1;
+	request.label = config_label(world->config, label);
+	if (request.label == NULL)
+		return err_set(e, ERR_MALFORMED, "no label \"%.60s\"", label);
+	request.csr = buf_bytes(&csr);
+	decision = calloc(1, sizeof *decision);
+	if (decision == NULL)
+		return err_set(e, ERR_NOMEM, "no memory for the decision");
+	result = enroll_explain(call->gateway, world, &request, tag, proof, decision, e);
+	if (result == 0)
+		call->result = json_pack("{s:s, s:{s:s, s:s, s:s, s:o}}", "asset", tag, "trial", "outcome",
+			outcome_name(decision->outcome), "reason", decision->reason, "sentence", decision->sentence,
+			"rules", json_of_rules(decision));
+	free(decision);
+	return result;
+}
+
+int
+admin_explain(struct admin_call *call, struct err *e)
+{
+	int64_t id = admin_int_or(call, "id", 0);
+	struct world *world;
+	int result;
+
+	if (id > 0)
+		return explain_stored(call, id, e);
+	world = world_get();
+	result = explain_trial(call, world, e);
+	world_put(world);
+	return result;
+}

@@ -1,0 +1,246 @@
+/* Requests, certificates, decisions, audit, status. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/pem.h>
+
+#include "base/timefmt.h"
+#include "gateway/core/admin_json.h"
+
+static bool
+emit_request(void *arg, const struct request_row *row)
+{
+	return admin_emit_row(arg, json_of_request(row));
+}
+
+static int
+list_limit(const struct admin_call *call)
+{
+	int64_t limit = admin_int_or(call, "limit", 1000);
+
+	return limit < 1 || limit > 1000000 ? 1000 : (int)limit;
+}
+
+int
+admin_request_list(struct admin_call *call, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	const char *state = admin_text_or(call, "state", NULL);
+	struct request_filter filter = { .state = -1,
+		.after_id = admin_int_or(call, "after", 0),
+		.limit = list_limit(call),
+		.asset_tag = admin_text_or(call, "asset", NULL) };
+
+	if (state != NULL && (filter.state = request_state_of(state)) < 0)
+		return err_set(e, ERR_MALFORMED,
+			"\"%.40s\" is not a request state (pending, approved, issued, denied, refused)", state);
+	if (snapshot_begin(call, &s, e) != 0)
+		return -1;
+	return s.ops->request_list(s.read, &filter, emit_request, call, e);
+}
+
+static int
+need_id(const struct admin_call *call, int64_t *out, struct err *e)
+{
+	*out = admin_int_or(call, "id", 0);
+	return *out > 0 ? 0 : err_set(e, ERR_MALFORMED, "a request is named by its number");
+}
+
+int
+admin_request_show(struct admin_call *call, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	CLEANUP(buf) struct buf csr = { 0 };
+	CLEANUP(buf) struct buf pem = { 0 };
+	struct request_row row;
+	int64_t id;
+	int found;
+
+	if (need_id(call, &id, e) != 0 || snapshot_begin(call, &s, e) != 0)
+		return -1;
+	found = s.ops->request_by_id(s.read, id, &row, &csr, e);
+	if (found <= 0)
+		return found < 0 ? -1 : err_set(e, ERR_DENIED, "no request %" PRId64, id);
+	call->result = json_of_request(&row);
+	buf_append_text(&pem, "-----BEGIN CERTIFICATE REQUEST-----\n");
+	base64_encode(&pem, buf_bytes(&csr), 64);
+	buf_append_text(&pem, "-----END CERTIFICATE REQUEST-----\n");
+	(void)json_object_set_new(call->result, "csr", json_string(buf_text(&pem)));
+	return 0;
+}
+
+int
+admin_request_decide(struct admin_call *call, struct err *e)
+{
+	bool approve = admin_flag(call, "approve");
+	const char *reason = admin_text_or(call, "reason", "");
+	int64_t id;
+
+	if (need_id(call, &id, e) != 0)
+		return -1;
+	if (!approve && reason[0] == '\0')
+		return err_set(e, ERR_MALFORMED, "a refusal needs a reason: --reason TEXT");
+	if (call->gateway->store_ops->request_decide(call->gateway->store, id, approve, reason, call->actor,
+		    call->now_s, e) != 0)
+		return -1;
+	call->result = json_pack("{s:I, s:s}", "id", (json_int_t)id, "state", approve ? "approved" : "refused");
+	return 0;
+}
+
+static bool
+emit_cert(void *arg, const struct cert_row *row)
+{
+	return admin_emit_row(arg, json_of_cert(row));
+}
+
+int
+admin_cert_list(struct admin_call *call, struct err *e)
+{
+	static const char *const statuses[] = { [CERT_VALID] = "valid", [CERT_REVOKED] = "revoked", [CERT_HELD] = "held" };
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	const char *status = admin_text_or(call, "status", NULL);
+	const char *before = admin_text_or(call, "expires_before", NULL);
+	struct cert_filter filter = { .status = -1,
+		.after_id = admin_int_or(call, "after", 0),
+		.limit = list_limit(call),
+		.asset_tag = admin_text_or(call, "asset", NULL) };
+	int i;
+
+	for (i = 0; status != NULL && i < 3; i++)
+		if (strcmp(statuses[i], status) == 0)
+			filter.status = i;
+	if (status != NULL && filter.status < 0)
+		return err_set(e, ERR_MALFORMED, "\"%.40s\" is not a status (valid, revoked, held)", status);
+	if (before != NULL && time_parse(before, &filter.expires_before_s, e) != 0)
+		return -1;
+	if (snapshot_begin(call, &s, e) != 0)
+		return -1;
+	return s.ops->cert_list(s.read, &filter, emit_cert, call, e);
+}
+
+static bool
+keep_cert(void *arg, const struct cert_row *row)
+{
+	*(struct cert_row *)arg = *row;
+	return false;
+}
+
+/* By serial number; it is unique for each CA, and the newest wins should two CAs share one. */
+static int
+find_cert(const struct admin_call *call, const struct snapshot *s, struct cert_row *out, struct err *e)
+{
+	struct cert_filter filter = { .status = -1, .limit = 1 };
+
+	if (admin_text(call, "serial", &filter.serial, e) != 0)
+		return -1;
+	*out = (struct cert_row){ 0 };
+	if (s->ops->cert_list(s->read, &filter, keep_cert, out, e) != 0)
+		return -1;
+	return out->id != 0 ? 0 : err_set(e, ERR_DENIED, "no certificate with serial %.60s", filter.serial);
+}
+
+int
+admin_cert_show(struct admin_call *call, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	CLEANUP(buf) struct buf der = { 0 };
+	CLEANUP(buf) struct buf pem = { 0 };
+	struct cert_row row;
+
+	if (snapshot_begin(call, &s, e) != 0 || find_cert(call, &s, &row, e) != 0)
+		return -1;
+	if (s.ops->cert_der(s.read, row.id, &der, e) != 1)
+		return err_set(e, ERR_UPSTREAM, "the certificate's octets cannot be read");
+	buf_append_text(&pem, "-----BEGIN CERTIFICATE-----\n");
+	base64_encode(&pem, buf_bytes(&der), 64);
+	buf_append_text(&pem, "-----END CERTIFICATE-----\n");
+	call->result = json_of_cert(&row);
+	(void)json_object_set_new(call->result, "pem", json_string(buf_text(&pem)));
+	return 0;
+}
+
+int
+admin_cert_revoke(struct admin_call *call, struct err *e)
+{
+	struct cert_row row;
+	const char *reason;
+
+	if (admin_text(call, "reason", &reason, e) != 0)
+		return -1;
+	{
+		CLEANUP(snapshot) struct snapshot s = { 0 };
+
+		if (snapshot_begin(call, &s, e) != 0 || find_cert(call, &s, &row, e) != 0)
+			return -1;
+	}
+	if (call->gateway->store_ops->cert_revoke(call->gateway->store, row.id, reason, call->actor, call->now_s,
+		    e) != 0)
+		return -1;
+	call->result = json_pack("{s:s, s:s}", "serial", row.serial, "status", "revoked");
+	return 0;
+}
+
+static bool
+emit_audit(void *arg, const struct audit_row *row)
+{
+	return admin_emit_row(arg, json_of_audit(row));
+}
+
+int
+admin_audit_list(struct admin_call *call, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	int64_t after = admin_int_or(call, "after", -1);
+
+	if (snapshot_begin(call, &s, e) != 0)
+		return -1;
+	return s.ops->audit_list(s.read, after < 0 ? 0 : after, list_limit(call), after < 0, emit_audit, call, e);
+}
+
+static void
+emit_verify_progress(void *arg, int64_t done, int64_t total)
+{
+	struct admin_call *call = arg;
+
+	(void)call->emit(call->emit_arg, json_pack("{s:{s:I, s:I, s:I}}", "progress", "rows", (json_int_t)done,
+						 "done", (json_int_t)done, "total", (json_int_t)total));
+}
+
+int
+admin_audit_verify(struct admin_call *call, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	struct audit_report report = { 0 };
+	const char *head = admin_text_or(call, "head", NULL);
+	char hex[65];
+
+	if (snapshot_begin(call, &s, e) != 0 ||
+	    s.ops->audit_verify(s.read, emit_verify_progress, call, &report, e) != 0)
+		return -1;
+	hex_encode(bytes_of(report.head, 32), hex);
+	if (report.bad_seq != 0)
+		return err_set(e, ERR_DENIED, "the audit chain is broken at row %" PRId64 ": %.150s", report.bad_seq,
+			report.problem);
+	if (head != NULL && strcmp(head, hex) != 0)
+		return err_set(e, ERR_DENIED, "the chain holds, but its head is %s", hex);
+	call->result = json_pack("{s:I, s:s}", "rows", (json_int_t)report.rows, "head", hex);
+	return 0;
+}
+
+int
+admin_status(struct admin_call *call, struct err *e)
+{
+	struct world *world = world_get();
+	struct store_stats stats;
+
+	(void)e;
+	call->gateway->store_ops->stats(call->gateway->store, &stats);
+	call->result = json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:I, s:i}", "pid", (json_int_t)getpid(),
+		"configuration", world->config->path, "policy_version", world->config->version, "store",
+		call->gateway->store_ops->name, "store_failing", stats.failing, "commits", (json_int_t)stats.commits,
+		"writes", (json_int_t)stats.writes, "queued_writes", stats.queue);
+	world_put(world);
+	return 0;
+}

@@ -1,0 +1,224 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "gateway/core/enroll_internal.h"
+#include "gateway/core/metrics.h"
+
+#define SECRETS_MAX 16
+#define ANCHORS_MAX 8
+
+static int
+store_failed(struct err *e)
+{
+	return err_prefix(e, "registry");
+}
+
+/* Is this a certificate we issued, for this label's CA? 1 yes, 0 no, -1 error. */
+static int
+find_own(struct attempt *a, struct err *e)
+{
+	const struct store_ops *ops = a->gateway->store_ops;
+	struct trust_verdict verdict;
+	struct cert_row row;
+	uint8_t digest[32];
+	int found;
+
+	if (x509_sha256(a->request->client_cert, digest, e) != 0)
+		return -1;
+	found = ops->cert_by_sha256(a->read, digest, &row, e);
+	if (found <= 0)
+		return found < 0 ? store_failed(e) : 0;
+	/* Another label's CA counts only where this label's trust sets name it. */
+	if (strcmp(row.ca, a->request->label->ca) != 0 &&
+	    trust_verify(a->world->trust, a->request->label->trust, a->request->label->trust_count,
+		    a->request->client_cert, a->request->client_chain, a->request->now_s, &verdict, e) != 0)
+		return 0;
+	if (a->request->now_s < row.not_before_s)
+		return err_set(e, ERR_UNAUTHENTIC, "client certificate is not valid yet");
+	found = ops->asset_by_id(a->read, row.asset_id, &a->asset, &a->owner, e);
+	if (found < 0)
+		return store_failed(e);
+	a->asset_matches = found;
+	a->proof.kind = PROOF_OWN;
+	a->proof.cert_id = row.id;
+	a->proof.cert_not_after_s = row.not_after_s;
+	a->proof.cert_revoked = row.status != CERT_VALID;
+	(void)snprintf(a->proof.cert_profile, sizeof a->proof.cert_profile, "%s", row.profile);
+	(void)snprintf(a->proof.text, sizeof a->proof.text, "certificate %s", row.serial);
+	return 1;
+}
+
+/* One more anchor: the first asset is kept, a second one makes the match ambiguous. */
+static int
+match_anchor(struct attempt *a, const struct anchor *anchor, struct err *e)
+{
+	struct asset asset;
+	struct owner owner;
+	int found = a->gateway->store_ops->asset_by_anchor(a->read, anchor, &asset, &owner, e);
+
+	if (found < 0)
+		return store_failed(e);
+	if (found == 0)
+		return 0;
+	if (a->asset_matches == 0) {
+		a->asset = asset;
+		a->owner = owner;
+		a->asset_matches = 1;
+	} else if (a->asset.id != asset.id)
+		a->asset_matches++;
+	return 0;
+}
+
+static int
+find_by_anchors(struct attempt *a, const char *set, struct err *e)
+{
+	struct anchor anchors[ANCHORS_MAX];
+	size_t count = 0, i;
+
+	if (identity_extract(a->world->rules, set, a->request->client_cert, anchors, ANCHORS_MAX, &count, e) != 0)
+		return err_prefix(e, "client certificate");
+	a->proof.kind = PROOF_CERTIFICATE;
+	(void)snprintf(a->proof.text, sizeof a->proof.text, "certificate of %.100s without a known identity", set);
+	for (i = 0; i < count; i++)
+		if (match_anchor(a, &anchors[i], e) != 0)
+			return -1;
+	if (count > 0)
+		(void)snprintf(a->proof.text, sizeof a->proof.text, "%s %.60s %.100s",
+			anchor_type_name(anchors[0].type), set, anchors[0].value);
+	return 0;
+}
+
+/* 0 when the certificate proves somebody, -1 with *e when not. */
+static int
+by_certificate(struct attempt *a, struct err *e)
+{
+	const struct config_label *label = a->request->label;
+	struct trust_verdict verdict;
+	int own = find_own(a, e);
+
+	if (own != 0)
+		return own < 0 ? -1 : 0;
+	if (trust_verify(a->world->trust, label->trust, label->trust_count, a->request->client_cert,
+		    a->request->client_chain, a->request->now_s, &verdict, e) != 0)
+		return -1;
+	if (verdict.expired && !verdict.accept_expired)
+		return err_set(e, ERR_UNAUTHENTIC, "client certificate has expired");
+	return find_by_anchors(a, verdict.set, e);
+}
+
+static bool
+secret_matches(const struct attempt *a, const struct secret_row *row, const char *secret)
+{
+	uint8_t hash[32];
+	struct err ignored;
+
+	if (secret_hash(row->salt, secret, hash, &ignored) != 0 ||
+	    !bytes_equal_secret(bytes_of(hash, 32), bytes_of(row->hash, 32)))
+		return false;
+	if (strcmp(row->label, "*") != 0 && strcmp(row->label, a->request->label->policy.name) != 0)
+		return false;
+	return row->expires_s == 0 || a->request->now_s <= row->expires_s;
+}
+
+/* Every stored secret is compared, so that time tells nothing about which one came near. */
+static int
+find_secret(struct attempt *a, struct err *e)
+{
+	struct secret_row rows[SECRETS_MAX];
+	const struct secret_row *match = NULL;
+	int count = a->gateway->store_ops->secrets(a->read, a->asset.id, a->request->protocol, rows, SECRETS_MAX, e);
+	int i;
+
+	if (count < 0)
+		return store_failed(e);
+	for (i = 0; i < count; i++)
+		if (secret_matches(a, &rows[i], a->request->secret) && (match == NULL || rows[i].used_s == 0))
+			match = &rows[i];
+	if (match == NULL)
+		return 0;
+	if (match->once) {
+		a->secret_id = match->id;
+		a->secret_used_by = match->used_s == 0 ? 0 : match->used_request_id;
+	}
+	return 1;
+}
+
+static struct bytes
+peer_key(const struct attempt *a)
+{
+	return bytes_of_text(a->request->peer);
+}
+
+static struct bytes
+user_key(const struct attempt *a)
+{
+	return bytes_of_text(a->request->user);
+}
+
+static int
+locked(struct attempt *a, struct err *e)
+{
+	int64_t by_address = limiter_check(a->gateway->by_address, peer_key(a), a->request->now_s);
+	int64_t by_asset = limiter_check(a->gateway->by_asset, user_key(a), a->request->now_s);
+
+	if (by_address == 0 && by_asset == 0)
+		return 0;
+	a->result->retry_after_s = by_address > by_asset ? by_address : by_asset;
+	metric_add(METRIC_AUTH_LOCKED_TOTAL, 1);
+	return err_set(e, ERR_LIMIT, "too many wrong secrets from this %s; try again in %lld s",
+		by_address > by_asset ? "address" : "name", (long long)a->result->retry_after_s);
+}
+
+static int
+by_secret(struct attempt *a, struct err *e)
+{
+	int found, right = 0;
+
+	if (locked(a, e) != 0)
+		return -1;
+	found = a->gateway->store_ops->asset_by_tag(a->read, a->request->user, &a->asset, &a->owner, e);
+	if (found < 0)
+		return store_failed(e);
+	if (found == 1)
+		right = find_secret(a, e);
+	if (right < 0)
+		return -1;
+	if (right == 0) {
+		(void)limiter_failed(a->gateway->by_address, peer_key(a), a->request->now_s);
+		(void)limiter_failed(a->gateway->by_asset, user_key(a), a->request->now_s);
+		return err_set(e, ERR_UNAUTHENTIC, "wrong name or secret");
+	}
+	/* Only the asset is forgiven: a peer that owns one secret could otherwise guess others' for ever. */
+	limiter_passed(a->gateway->by_asset, user_key(a));
+	a->asset_matches = 1;
+	a->proof.kind = PROOF_SECRET;
+	(void)snprintf(a->proof.text, sizeof a->proof.text, "secret of %.120s", a->asset.tag);
+	return 0;
+}
+
+int
+attempt_authenticate(struct attempt *a, struct err *e)
+{
+	const struct enroll_request *request = a->request;
+	unsigned auth = request->label->policy.auth;
+	bool secret = request->user != NULL && request->secret != NULL && request->secret[0] != '\0';
+
+	a->asset_matches = 0;
+	a->secret_id = a->secret_used_by = 0;
+	a->proof = (struct proof){ .kind = PROOF_NONE };
+	if (request->client_cert == NULL && !secret)
+		return err_set(e, ERR_UNAUTHENTIC, "no client certificate and no secret");
+	if (request->client_cert != NULL) {
+		if (by_certificate(a, e) == 0)
+			return 0;
+		/* Where only certificates count, asking for a password (401) would mislead. */
+		if (e->code == ERR_UNAUTHENTIC && (auth & AUTH_SECRET) == 0)
+			e->code = ERR_DENIED;
+		if (e->code != ERR_UNAUTHENTIC || !secret)
+			return -1;
+	}
+	if ((auth & AUTH_SECRET) == 0)
+		return err_set(e, ERR_UNAUTHENTIC, "this label takes no secrets");
+	return by_secret(a, e);
+}

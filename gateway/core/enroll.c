@@ -1,0 +1,225 @@
+/*
+ * The pipeline, once: authenticate, decide, issue, record, in rounds. A round
+ * is repeated when the store says that the world changed between reading and
+ * writing; nothing has left the gateway by then.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/core/enroll.h"
+#include "gateway/core/enroll_internal.h"
+#include "gateway/core/metrics.h"
+
+#define ROUNDS_MAX 8
+#define UPSTREAM_RETRY_S 30
+
+static const char *
+public_text(enum err_code code)
+{
+	switch (code) {
+	case ERR_NONE:
+		return "issued";
+	case ERR_MALFORMED:
+		return "malformed request";
+	case ERR_UNSUPPORTED:
+		return "unsupported algorithm or operation";
+	case ERR_UNAUTHENTIC:
+		return "authentication required";
+	case ERR_DENIED:
+		return "refused by policy";
+	case ERR_PENDING:
+		return "pending";
+	case ERR_UPSTREAM:
+		return "temporarily unavailable";
+	case ERR_LIMIT:
+		return "too many attempts or too large";
+	case ERR_NOMEM:
+	case ERR_BUG:
+		break;
+	}
+	return "internal error";
+}
+
+static void
+conclude(struct attempt *a, enum err_code code, const char *reason, const char *sentence)
+{
+	struct enroll_result *result = a->result;
+
+	result->code = code;
+	result->public_text = public_text(code);
+	(void)snprintf(result->reason, sizeof result->reason, "%s", reason);
+	(void)snprintf(result->sentence, sizeof result->sentence, "%s", sentence);
+	if (code == ERR_PENDING)
+		result->retry_after_s = a->request->label->retry_after_s;
+	else if (code == ERR_UPSTREAM && result->retry_after_s == 0)
+		result->retry_after_s = UPSTREAM_RETRY_S;
+	if (a->asset_matches == 1)
+		(void)snprintf(result->asset_tag, sizeof result->asset_tag, "%s", a->asset.tag);
+	(void)snprintf(result->proof, sizeof result->proof, "%s", a->proof.text);
+}
+
+static void
+fail(struct attempt *a, const struct err *e)
+{
+	if (e->code == ERR_UNAUTHENTIC && a->secret_used_by != 0)
+		limiter_failed(a->gateway->by_address, bytes_of_text(a->request->peer), a->request->now_s);
+	conclude(a, e->code, err_code_name(e->code), e->text);
+	attempt_audit_failure(a, e);
+}
+
+/* 1: go round again, 0: concluded, -1: *e. */
+static int
+after_record(enum store_recorded what)
+{
+	switch (what) {
+	case STORE_RECORDED:
+		return 0;
+	case STORE_EXISTS:
+	case STORE_STALE:
+	case STORE_SPENT:
+		break;
+	}
+	return 1;
+}
+
+static int
+issue_and_record(struct attempt *a, struct err *e)
+{
+	enum store_recorded what;
+	int again;
+
+	if (attempt_issue(a, e) != 0 || attempt_deliver_key(a, e) != 0)
+		return -1;
+	if (a->answer.state != CA_ISSUED)
+		return err_set(e, ERR_UPSTREAM, "the CA asked to wait");
+	if (attempt_record(a, REQUEST_ISSUED, &what, e) != 0)
+		return -1;
+	again = after_record(what);
+	if (again == 0) {
+		a->result->cert = a->answer.cert;
+		a->answer.cert = (struct buf){ 0 };
+		conclude(a, ERR_NONE, a->decision.reason, a->decision.sentence);
+	}
+	return again;
+}
+
+static int
+replay(struct attempt *a, struct err *e)
+{
+	int found = a->gateway->store_ops->cert_der(a->read, a->existing.cert_id, &a->result->cert, e);
+
+	if (found != 1)
+		return found < 0 ? -1 : err_set(e, ERR_BUG, "certificate %lld is not in the store",
+						(long long)a->existing.cert_id);
+	a->result->replayed = true;
+	a->result->request_id = a->existing.id;
+	conclude(a, ERR_NONE, "ok", "the certificate of the earlier identical request");
+	return a->gateway->store_ops->audit(a->gateway->store, a->request->now_s, "enrolld", "enroll.replayed",
+		a->asset.tag, "{}", e);
+}
+
+static int
+not_issued(struct attempt *a, enum request_state state, enum err_code code, struct err *e)
+{
+	enum store_recorded what;
+	int again;
+
+	if (attempt_record(a, state, &what, e) != 0)
+		return -1;
+	again = after_record(what);
+	if (again == 0)
+		conclude(a, code, a->decision.reason, a->decision.sentence);
+	return again;
+}
+
+static int
+carry_out(struct attempt *a, struct err *e)
+{
+	if (a->has_existing && a->existing.state == REQUEST_REFUSED)
+		return err_set(e, ERR_DENIED, "an operator refused this request: %.150s", a->existing.sentence);
+	switch (a->decision.outcome) {
+	case OUTCOME_ALLOWED:
+		return a->replay ? replay(a, e) : issue_and_record(a, e);
+	case OUTCOME_PENDING:
+		return not_issued(a, REQUEST_PENDING, ERR_PENDING, e);
+	case OUTCOME_DENIED:
+		break;
+	}
+	return not_issued(a, REQUEST_DENIED, a->decision.unauthentic ? ERR_UNAUTHENTIC : ERR_DENIED, e);
+}
+
+/* The snapshot ends before anything is written, so that readers stay free; only a replay reads on. */
+static int
+one_round(struct attempt *a, struct err *e)
+{
+	const struct store_ops *ops = a->gateway->store_ops;
+	int result;
+
+	if (ops->read_begin(a->gateway->store, &a->read, e) != 0)
+		return -1;
+	result = attempt_authenticate(a, e);
+	if (result == 0)
+		result = attempt_decide(a, e);
+	if (result == 0 && !(a->replay && a->decision.outcome == OUTCOME_ALLOWED)) {
+		ops->read_end(a->read);
+		a->read = NULL;
+	}
+	if (result == 0)
+		result = carry_out(a, e);
+	ops->read_end(a->read);
+	a->read = NULL;
+	return result;
+}
+
+static void
+attempt_free(struct attempt *a)
+{
+	est_csr_free(a->csr);
+	GENERAL_NAMES_free(a->csr_sans);
+	GENERAL_NAMES_free(a->current_sans);
+	EVP_PKEY_free(a->made_key);
+	buf_free(&a->made_spki);
+	ca_answer_free(&a->answer);
+}
+
+void
+enroll_run(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
+	struct enroll_result *out)
+{
+	struct attempt a = { .gateway = gateway, .world = world, .request = request, .result = out };
+	struct err e = { 0 };
+	int round, again = 1;
+
+	*out = (struct enroll_result){ 0 };
+	a.profile = config_profile(world->config, request->label->profile);
+	if (sha256(request->csr, a.csr_sha256, &e) != 0)
+		again = -1;
+	for (round = 0; again == 1 && round < ROUNDS_MAX; round++)
+		again = one_round(&a, &e);
+	if (again == 1)
+		again = err_set(&e, ERR_UPSTREAM, "the registry kept changing while this was decided");
+	if (again < 0) {
+		buf_free(&out->cert);
+		buf_free_secret(&out->key);
+		fail(&a, &e);
+	}
+	metric_decision(out->code == ERR_NONE ? "issued" : err_code_name(out->code), out->reason);
+	attempt_free(&a);
+}
+
+void
+enroll_refuse(struct gateway *gateway, const struct enroll_request *request, const struct err *why)
+{
+	struct enroll_result result = { 0 };
+	struct attempt a = { .gateway = gateway, .request = request, .result = &result };
+
+	attempt_audit_failure(&a, why);
+	metric_decision(err_code_name(why->code), err_code_name(why->code));
+}
+
+void
+enroll_result_free(struct enroll_result *result)
+{
+	buf_free(&result->cert);
+	buf_free_secret(&result->key);
+}

@@ -1,0 +1,153 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/core/enroll_internal.h"
+
+static enum policy_op
+policy_op_of(enum enroll_op op)
+{
+	switch (op) {
+	case ENROLL_RENEW:
+		return POLICY_RENEW;
+	case ENROLL_KEYGEN:
+		return POLICY_KEYGEN;
+	case ENROLL_NEW:
+		break;
+	}
+	return POLICY_ENROLL;
+}
+
+static int
+decode_csr(struct attempt *a, struct err *e)
+{
+	enum est_csr_mode mode = a->request->op == ENROLL_KEYGEN ? EST_CSR_IGNORE_KEY : EST_CSR_PROVEN;
+
+	if (a->csr != NULL) /* a second round after another thread was quicker */
+		return 0;
+	if (est_csr_parse(a->request->csr, mode, &a->csr, e) != 0)
+		return -1;
+	return est_csr_alt_names(a->csr, &a->csr_sans, e);
+}
+
+/* The names of the presented certificate of ours, for "renewal keeps identity". */
+static int
+current_names(struct attempt *a, struct err *e)
+{
+	int critical = 0;
+
+	if (a->proof.kind != PROOF_OWN || a->current_subject != NULL)
+		return 0;
+	a->current_subject = X509_get_subject_name(a->request->client_cert);
+	a->current_sans = X509_get_ext_d2i(a->request->client_cert, NID_subject_alt_name, &critical, NULL);
+	if (a->current_sans == NULL && critical != -1)
+		return err_ossl(e, ERR_MALFORMED, "client certificate's subjectAltName");
+	return 0;
+}
+
+/*
+ * Has this very request been answered? Its certificate answers again while it
+ * is good and not yet due for renewal; after that the same CSR is a new attempt.
+ */
+static int
+find_existing(struct attempt *a, struct err *e)
+{
+	const struct store_ops *ops = a->gateway->store_ops;
+	int found = ops->request_find(a->read, a->asset.id, a->request->label->policy.name, a->csr_sha256,
+		&a->existing, e);
+
+	a->replay = false;
+	a->has_existing = found == 1;
+	if (found <= 0)
+		return found;
+	if (a->existing.state != REQUEST_ISSUED)
+		return 0;
+	found = ops->cert_by_id(a->read, a->existing.cert_id, &a->issued, e);
+	if (found < 0)
+		return -1;
+	a->replay = found == 1 && a->request->op != ENROLL_KEYGEN && a->issued.status == CERT_VALID &&
+		a->request->now_s < a->issued.not_after_s -
+			(a->profile->renewal_window_s < a->profile->lifetime_s ? a->profile->renewal_window_s : 0);
+	return 0;
+}
+
+static void
+binding_facts(const struct attempt *a, struct csr_facts *facts)
+{
+	if (a->request->binding == NULL) {
+		facts->binding = CSR_BINDING_NONE;
+		return;
+	}
+	switch (est_binding_check(a->request->binding, a->csr->challenge)) {
+	case EST_BINDING_MATCHES:
+		facts->binding = CSR_BINDING_MATCHES;
+		return;
+	case EST_BINDING_DIFFERS:
+		facts->binding = CSR_BINDING_DIFFERS;
+		return;
+	case EST_BINDING_ABSENT:
+		break;
+	}
+	facts->binding = CSR_BINDING_ABSENT;
+}
+
+static int
+gather_facts(struct attempt *a, struct csr_facts *facts, struct err *e)
+{
+	*facts = (struct csr_facts){
+		.key = a->csr->facts,
+		.key_ignored = a->request->op == ENROLL_KEYGEN,
+		.subject = a->csr->subject,
+		.sans = a->csr_sans,
+		.extensions = a->csr->extensions,
+	};
+	binding_facts(a, facts);
+	if (facts->key_ignored)
+		return 0;
+	if (a->gateway->store_ops->key_use(a->read, a->csr->spki_sha256, a->asset.id, &facts->key_known_elsewhere,
+		    &facts->key_used_before, e) != 0)
+		return -1;
+	/* The key was used before by this very request: that is a lost answer, not a reused key. */
+	if (a->replay)
+		facts->key_used_before = false;
+	return 0;
+}
+
+/* A spent once-secret proves nothing, except for the request that spent it. */
+static int
+check_spent(const struct attempt *a, struct err *e)
+{
+	if (a->secret_used_by == 0 || (a->replay && a->existing.id == a->secret_used_by))
+		return 0;
+	return err_set(e, ERR_UNAUTHENTIC, "the one-time secret has been used already");
+}
+
+int
+attempt_decide(struct attempt *a, struct err *e)
+{
+	struct decide_input in = {
+		.op = policy_op_of(a->request->op),
+		.now_s = a->request->now_s,
+		.label = &a->request->label->policy,
+		.profile = a->profile,
+		.proof = a->proof,
+		.asset_matches = a->asset_matches,
+		.asset = a->asset_matches == 1 ? &a->asset : NULL,
+		.owner = a->asset_matches == 1 ? &a->owner : NULL,
+	};
+	struct csr_facts facts;
+
+	if (decode_csr(a, e) != 0 || current_names(a, e) != 0)
+		return -1;
+	a->has_existing = a->replay = false;
+	if (a->asset_matches == 1 && find_existing(a, e) != 0)
+		return -1;
+	if (check_spent(a, e) != 0 || gather_facts(a, &facts, e) != 0)
+		return -1;
+	in.csr = &facts;
+	in.current_subject = a->current_subject;
+	in.current_sans = a->current_sans;
+	in.approved = a->has_existing &&
+		(a->existing.state == REQUEST_APPROVED || a->existing.state == REQUEST_ISSUED);
+	decide(&in, &a->decision);
+	return 0;
+}

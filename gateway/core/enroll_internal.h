@@ -1,0 +1,81 @@
+/*
+ * enroll_internal.h - the pipeline's steps, in the order enroll_run() takes them.
+ */
+#ifndef GATEWAY_CORE_ENROLL_INTERNAL_H
+#define GATEWAY_CORE_ENROLL_INTERNAL_H
+
+#include "gateway/core/enroll.h"
+#include "policy/decide.h"
+
+/* One enrollment under way. Everything in it lives until enroll_run() returns. */
+struct attempt {
+	struct gateway *gateway;
+	const struct world *world;
+	const struct enroll_request *request;
+	struct enroll_result *result;
+
+	const struct profile *profile;
+	struct store_read *read;      /* a snapshot; NULL between rounds */
+	struct proof proof;
+	struct asset asset;
+	struct owner owner;
+	int asset_matches;
+	int64_t secret_id;            /* the once-secret to spend; 0: none */
+	int64_t secret_used_by;       /* request that spent it before; 0: none */
+
+	struct est_csr *csr;
+	uint8_t csr_sha256[32];
+	GENERAL_NAMES *csr_sans;
+	X509_NAME *current_subject;   /* borrowed from the client certificate */
+	GENERAL_NAMES *current_sans;
+
+	struct request_row existing;
+	bool has_existing;
+	struct cert_row issued;       /* of existing, when it was issued */
+	bool replay;                  /* existing's certificate answers this request */
+
+	struct decision decision;
+
+	EVP_PKEY *made_key;           /* ENROLL_KEYGEN */
+	struct buf made_spki;
+	struct ca_answer answer;
+};
+
+/*
+ * Who is it? Fills proof, asset, owner and asset_matches from the TLS client
+ * certificate, else from the secret. Returns 0 when somebody proved something
+ * (the policy decides the rest), -1 with *e: ERR_UNAUTHENTIC nobody did,
+ * ERR_DENIED somebody we do not take, ERR_LIMIT too many failures,
+ * ERR_UPSTREAM the store did not answer.
+ */
+MUST_USE int attempt_authenticate(struct attempt *a, struct err *e);
+
+/* Decode the CSR and everything the decision needs of it and of the store; then decide. */
+MUST_USE int attempt_decide(struct attempt *a, struct err *e);
+
+/* Get the certificate from the CA and check it. Fills answer (and made_key). */
+MUST_USE int attempt_issue(struct attempt *a, struct err *e);
+
+/* The generated key in the form the request asked for, into result->key. Before anything is recorded. */
+MUST_USE int attempt_deliver_key(struct attempt *a, struct err *e);
+
+/* Write the outcome down. *what says whether to go round again. */
+MUST_USE int attempt_record(struct attempt *a, enum request_state state, enum store_recorded *what,
+	struct err *e);
+
+/* A failure before any decision: one audit row, best effort. */
+void attempt_audit_failure(struct attempt *a, const struct err *why);
+
+/* The key-wrap key of an asset for a key id this gateway made (see keywrap.c). ERR_MALFORMED: not one of ours. */
+#define KEYWRAP_ID_LEN 16
+#define KEYWRAP_KEY_LEN 32
+MUST_USE int keywrap_derive(const struct buf *master, int64_t asset_id, struct bytes key_id,
+	uint8_t key[KEYWRAP_KEY_LEN], struct err *e);
+/* A new id for this asset. ERR_UNSUPPORTED without a master file. */
+MUST_USE int keywrap_new_id(const struct buf *master, int64_t asset_id, uint8_t id[KEYWRAP_ID_LEN],
+	struct err *e);
+
+/* The salted hash of a secret, as stored. */
+MUST_USE int secret_hash(const uint8_t salt[16], const char *secret, uint8_t out[32], struct err *e);
+
+#endif

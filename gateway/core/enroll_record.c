@@ -1,0 +1,176 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/jsontext.h"
+#include "base/text.h"
+#include "gateway/core/enroll_internal.h"
+#include "gateway/core/log.h"
+
+/* [["asset.state","pass","state=deployed"], ...]: short, because there is one for every request. */
+static void
+rules_json(const struct decision *decision, struct buf *out)
+{
+	size_t i;
+
+	buf_append_u8(out, '[');
+	for (i = 0; i < decision->rule_count; i++) {
+		buf_append_text(out, i == 0 ? "[" : ",[");
+		json_put_text(out, decision->rules[i].rule);
+		buf_append_u8(out, ',');
+		json_put_text(out, verdict_name(decision->rules[i].verdict));
+		buf_append_u8(out, ',');
+		json_put_text(out, decision->rules[i].saw);
+		buf_append_u8(out, ']');
+	}
+	buf_append_u8(out, ']');
+}
+
+static void
+subject_text(const struct cert_spec *spec, struct buf *out)
+{
+	static const struct {
+		const char *oid, *name;
+	} known[] = { { "2.5.4.3", "CN" }, { "2.5.4.5", "serialNumber" }, { "2.5.4.6", "C" }, { "2.5.4.7", "L" },
+		{ "2.5.4.8", "ST" }, { "2.5.4.10", "O" }, { "2.5.4.11", "OU" },
+		{ "0.9.2342.19200300.100.1.1", "UID" }, { "0.9.2342.19200300.100.1.25", "DC" },
+		{ "1.2.840.113549.1.9.1", "emailAddress" } };
+	size_t i, k;
+
+	for (i = 0; i < spec->rdn_count; i++) {
+		const char *name = spec->rdns[i].oid;
+
+		for (k = 0; k < sizeof known / sizeof known[0]; k++)
+			if (strcmp(known[k].oid, name) == 0)
+				name = known[k].name;
+		if (i != 0)
+			buf_append_u8(out, ',');
+		buf_append_text(out, name);
+		buf_append_u8(out, '=');
+		buf_append_text(out, spec->rdns[i].value);
+	}
+}
+
+static void
+sans_text(const struct cert_spec *spec, struct buf *out)
+{
+	static const char *const names[] = {
+		[SPEC_SAN_DNS] = "dns:", [SPEC_SAN_URI] = "uri:", [SPEC_SAN_IP] = "ip:", [SPEC_SAN_EMAIL] = "email:"
+	};
+	size_t i;
+
+	for (i = 0; i < spec->san_count; i++) {
+		if (i != 0)
+			buf_append_text(out, ", ");
+		buf_append_text(out, names[spec->sans[i].type]);
+		buf_append_text(out, spec->sans[i].value);
+	}
+}
+
+static void
+fill_request(const struct attempt *a, struct store_outcome *out)
+{
+	const struct enroll_request *request = a->request;
+
+	out->now_s = request->now_s;
+	out->label = request->label->policy.name;
+	out->profile = a->profile->name;
+	out->protocol = request->protocol;
+	out->operation = request->operation;
+	out->peer = request->peer;
+	out->proof = a->proof.text;
+	out->csr = request->csr;
+	memcpy(out->csr_sha256, a->csr_sha256, sizeof out->csr_sha256);
+	out->reason = a->decision.reason;
+	out->sentence = a->decision.sentence;
+	out->policy_version = a->world->config->version;
+	out->alert = a->decision.alert;
+	if (a->csr != NULL)
+		memcpy(out->spki_sha256, a->csr->spki_sha256, sizeof out->spki_sha256);
+	if (a->asset_matches != 1)
+		return;
+	out->asset_id = a->asset.id;
+	out->asset_version = a->asset.version;
+	out->asset_tag = a->asset.tag;
+	if (!a->has_existing)
+		return;
+	/* An answered request is history: the same CSR begins a new attempt. */
+	if (a->existing.state == REQUEST_ISSUED)
+		out->attempt = a->existing.attempt + 1;
+	else {
+		out->attempt = a->existing.attempt;
+		out->request_id = a->existing.id;
+	}
+}
+
+static int
+fill_certificate(const struct attempt *a, struct store_outcome *out, struct err *e)
+{
+	out->cert = buf_bytes(&a->answer.cert);
+	out->ca = a->request->label->ca;
+	out->serial = a->answer.serial;
+	out->not_before_s = a->decision.spec.not_before_s;
+	out->not_after_s = a->decision.spec.not_after_s;
+	out->secret_id = a->secret_id;
+	if (a->request->op == ENROLL_RENEW)
+		out->replaces_id = a->proof.cert_id;
+	if (a->request->op == ENROLL_KEYGEN) {
+		if (sha256(buf_bytes(&a->made_spki), out->spki_sha256, e) != 0)
+			return -1;
+		/* The first answer's private key is gone with the lost answer; so is its certificate. */
+		if (a->has_existing && a->existing.state == REQUEST_ISSUED) {
+			out->replaces_id = a->existing.cert_id;
+			out->supersede = true;
+		}
+	}
+	return sha256(out->cert, out->cert_sha256, e);
+}
+
+int
+attempt_record(struct attempt *a, enum request_state state, enum store_recorded *what, struct err *e)
+{
+	CLEANUP(buf) struct buf rules = { 0 };
+	CLEANUP(buf) struct buf subject = { 0 };
+	CLEANUP(buf) struct buf sans = { 0 };
+	struct store_outcome out = { .state = state };
+
+	fill_request(a, &out);
+	rules_json(&a->decision, &rules);
+	subject_text(&a->decision.spec, &subject);
+	sans_text(&a->decision.spec, &sans);
+	out.rules_json = buf_text(&rules);
+	out.subject = buf_text(&subject);
+	out.sans = buf_text(&sans);
+	if (buf_failed(&rules) || buf_failed(&subject) || buf_failed(&sans))
+		return err_set(e, ERR_NOMEM, "no memory to record the decision");
+	if (state == REQUEST_ISSUED && fill_certificate(a, &out, e) != 0)
+		return -1;
+	return a->gateway->store_ops->record(a->gateway->store, &out, what, &a->result->request_id, e);
+}
+
+void
+attempt_audit_failure(struct attempt *a, const struct err *why)
+{
+	CLEANUP(buf) struct buf detail = { 0 };
+	char actor[REG_VALUE_MAX], hash[65];
+	struct err e;
+
+	if (a->asset_matches == 1 && a->proof.kind != PROOF_NONE)
+		(void)snprintf(actor, sizeof actor, "device:%s", a->asset.tag);
+	else
+		(void)snprintf(actor, sizeof actor, "peer:%s", a->request->peer);
+	hex_encode(bytes_of(a->csr_sha256, 32), hash);
+	buf_append_u8(&detail, '{');
+	json_put_pair(&detail, "code", err_code_name(why->code));
+	json_put_pair(&detail, "reason", why->text);
+	json_put_pair(&detail, "protocol", a->request->protocol);
+	json_put_pair(&detail, "operation", a->request->operation);
+	json_put_pair(&detail, "label", a->request->label->policy.name);
+	json_put_pair(&detail, "peer", a->request->peer);
+	json_put_pair(&detail, "user", a->request->user);
+	json_put_pair(&detail, "proof", a->proof.text);
+	json_put_pair(&detail, "csr_sha256", hash);
+	buf_append_u8(&detail, '}');
+	if (a->gateway->store_ops->audit(a->gateway->store, a->request->now_s, actor, "enroll.refused",
+		    a->asset_matches == 1 ? a->asset.tag : "", buf_text(&detail), &e) != 0)
+		log_rare(LOG_LEVEL_ERROR, "audit", "a refusal could not be recorded: %s", e.text);
+}

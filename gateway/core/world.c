@@ -1,0 +1,239 @@
+#define _GNU_SOURCE
+#include "gateway/core/world.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "est/csrattrs.h"
+
+#define MASTER_MIN 32
+#define MASTER_MAX 1024
+
+static pthread_mutex_t present_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct world *present;
+
+static void
+world_free(struct world *world)
+{
+	size_t i;
+
+	if (world == NULL)
+		return;
+	for (i = 0; world->cas != NULL && i < world->config->ca_count; i++) {
+		if (world->cas[i].ca != NULL)
+			world->cas[i].ops->close(world->cas[i].ca);
+		buf_free(&world->cas[i].cacerts);
+	}
+	for (i = 0; world->csrattrs != NULL && i < world->config->label_count; i++)
+		buf_free(&world->csrattrs[i]);
+	free(world->cas);
+	free(world->csrattrs);
+	buf_free_secret(&world->master);
+	X509_free(world->signer);
+	EVP_PKEY_free(world->signer_key);
+	identity_rules_free(world->rules);
+	trust_free(world->trust);
+	config_free(world->config);
+	free(world);
+}
+
+DEFINE_CLEANUP(world, struct world *, world_free);
+
+static int
+encode_cacerts(struct world_ca *entry, struct err *e)
+{
+	const STACK_OF(X509) *chain = entry->ops->chain(entry->ca);
+	struct bytes certs[EST_CERTS_MAX];
+	struct buf ders[EST_CERTS_MAX] = { 0 };
+	int count = sk_X509_num(chain), i, result = 0;
+
+	if (count < 1 || count > EST_CERTS_MAX)
+		return err_set(e, ERR_LIMIT, "a chain of %d certificates; 1 to %d are possible", count,
+			EST_CERTS_MAX);
+	for (i = 0; i < count && result == 0; i++) {
+		result = x509_to_der(sk_X509_value(chain, i), &ders[i], e);
+		certs[i] = buf_bytes(&ders[i]);
+	}
+	if (result == 0)
+		result = est_certs_encode(certs, (size_t)count, &entry->cacerts, e);
+	for (i = 0; i < count; i++)
+		buf_free(&ders[i]);
+	return result;
+}
+
+static int
+load_ca(const struct config_ca *config, struct world_ca *out, struct err *e)
+{
+	const char *chain[CONFIG_LIST_MAX];
+	struct ca_settings settings = {
+		.name = config->name,
+		.type = config->type,
+		.certificate = config->certificate,
+		.key = config->key,
+		.chain = chain,
+		.chain_count = config->chain.count,
+		.crl_url = config->crl_url[0] == '\0' ? NULL : config->crl_url,
+		.ocsp_url = config->ocsp_url[0] == '\0' ? NULL : config->ocsp_url,
+		.issuer_url = config->issuer_url[0] == '\0' ? NULL : config->issuer_url,
+	};
+	size_t i;
+
+	for (i = 0; i < config->chain.count; i++)
+		chain[i] = config->chain.at[i];
+	out->ops = ca_ops_of(config->type);
+	if (out->ops == NULL)
+		return err_set(e, ERR_UNSUPPORTED, "CA \"%s\": unknown type \"%s\"", config->name, config->type);
+	if (out->ops->open(&settings, &out->ca, e) != 0 || encode_cacerts(out, e) != 0)
+		return err_prefix(e, "CA \"%s\"", config->name);
+	return 0;
+}
+
+static int
+load_csrattrs(const struct config_label *label, struct buf *out, struct err *e)
+{
+	const char *entries[CONFIG_LIST_MAX];
+	size_t i;
+
+	if (label->csrattrs.count == 0)
+		return 0;
+	for (i = 0; i < label->csrattrs.count; i++)
+		entries[i] = label->csrattrs.at[i];
+	if (est_csrattrs_encode(entries, label->csrattrs.count, out, e) != 0)
+		return err_prefix(e, "label \"%s\", csrattrs", label->policy.name);
+	return 0;
+}
+
+static int
+load_master(const char *path, struct buf *out, struct err *e)
+{
+	uint8_t octets[MASTER_MAX];
+	struct stat st;
+	size_t len = 0;
+	FILE *in = path[0] == '\0' ? NULL : fopen(path, "rb");
+
+	if (path[0] == '\0')
+		return 0;
+	if (in == NULL)
+		return err_set(e, ERR_UPSTREAM, "%s: cannot be read", path);
+	if (fstat(fileno(in), &st) == 0 && (st.st_mode & 077) == 0)
+		len = fread(octets, 1, sizeof octets, in);
+	else
+		(void)err_set(e, ERR_UPSTREAM, "%s: others may read it; chmod 600 %s", path, path);
+	(void)fclose(in);
+	if (len >= MASTER_MIN)
+		buf_append(out, octets, len);
+	OPENSSL_cleanse(octets, sizeof octets);
+	if (len == 0)
+		return e->code == ERR_NONE ? err_set(e, ERR_UPSTREAM, "%s: empty", path) : -1;
+	if (len < MASTER_MIN)
+		return err_set(e, ERR_UPSTREAM, "%s: %zu octets; at least %d are needed", path, len, MASTER_MIN);
+	return buf_failed(out) ? err_set(e, ERR_NOMEM, "%s: no memory", path) : 0;
+}
+
+/* The server's own certificate signs the key packages it generates (RFC 7030, section 4.4.2). */
+static int
+load_signer(struct world *world, struct err *e)
+{
+	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
+
+	if (x509_load_file(world->config->tls_certificate, &certs, e) != 0 ||
+	    key_open(world->config->tls_key, &world->signer_key, e) != 0)
+		return -1;
+	world->signer = sk_X509_shift(certs);
+	return 0;
+}
+
+static int
+load_all(struct world *world, struct err *e)
+{
+	const struct config *config = world->config;
+	size_t i;
+
+	world->cas = calloc(config->ca_count + 1, sizeof *world->cas);
+	world->csrattrs = calloc(config->label_count + 1, sizeof *world->csrattrs);
+	if (world->cas == NULL || world->csrattrs == NULL)
+		return err_set(e, ERR_NOMEM, "no memory for the configuration");
+	if (trust_load(config, &world->trust, e) != 0 ||
+	    identity_rules_new(config->identity, config->identity_count, &world->rules, e) != 0 ||
+	    load_master(config->keygen_master, &world->master, e) != 0 || load_signer(world, e) != 0)
+		return -1;
+	for (i = 0; i < config->ca_count; i++)
+		if (load_ca(&config->cas[i], &world->cas[i], e) != 0)
+			return -1;
+	for (i = 0; i < config->label_count; i++)
+		if (load_csrattrs(&config->labels[i], &world->csrattrs[i], e) != 0)
+			return -1;
+	return 0;
+}
+
+int
+world_load(struct config *config, struct world **out, struct err *e)
+{
+	CLEANUP(world) struct world *world = calloc(1, sizeof *world);
+
+	if (world == NULL) {
+		config_free(config);
+		return err_set(e, ERR_NOMEM, "no memory for the configuration");
+	}
+	e->code = ERR_NONE;
+	world->config = config;
+	atomic_init(&world->references, 1);
+	if (load_all(world, e) != 0)
+		return -1;
+	*out = world;
+	world = NULL;
+	return 0;
+}
+
+struct world *
+world_get(void)
+{
+	struct world *world;
+
+	(void)pthread_mutex_lock(&present_lock);
+	world = present;
+	if (world != NULL)
+		atomic_fetch_add(&world->references, 1);
+	(void)pthread_mutex_unlock(&present_lock);
+	return world;
+}
+
+void
+world_put(struct world *world)
+{
+	if (world != NULL && atomic_fetch_sub(&world->references, 1) == 1)
+		world_free(world);
+}
+
+void
+world_swap(struct world *world)
+{
+	struct world *old;
+
+	(void)pthread_mutex_lock(&present_lock);
+	old = present;
+	present = world;
+	(void)pthread_mutex_unlock(&present_lock);
+	world_put(old);
+}
+
+const struct world_ca *
+world_ca_of(const struct world *world, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i + 1 < world->config->ca_count; i++)
+		if (strcmp(world->config->cas[i].name, name) == 0)
+			break;
+	return &world->cas[i];
+}
+
+const struct buf *
+world_csrattrs_of(const struct world *world, const struct config_label *label)
+{
+	return &world->csrattrs[label - world->config->labels];
+}

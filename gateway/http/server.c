@@ -1,0 +1,201 @@
+#include "gateway/http/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <civetweb.h>
+
+#include "gateway/core/log.h"
+#include "gateway/core/metrics.h"
+#include "gateway/http/front.h"
+
+#define EST_ROOT "/.well-known/est"
+#define ADMIN_WORKERS 2
+
+struct server {
+	struct mg_context *context;
+	struct gateway *gateway;
+};
+
+static const char *
+reason_phrase(int status)
+{
+	const char *phrase = mg_get_response_code_text(NULL, status);
+
+	return phrase == NULL ? "Unknown" : phrase;
+}
+
+int
+server_answer(struct mg_connection *conn, int status, const char *content_type, const char *headers,
+	struct bytes body)
+{
+	CLEANUP(buf) struct buf out = { 0 };
+
+	buf_printf(&out, "HTTP/1.1 %d %s\r\n", status, reason_phrase(status));
+	if (content_type != NULL)
+		buf_printf(&out, "Content-Type: %s\r\n", content_type);
+	if (headers != NULL)
+		buf_append_text(&out, headers);
+	buf_printf(&out, "Content-Length: %zu\r\n\r\n", body.len);
+	buf_append_bytes(&out, body);
+	if (buf_failed(&out) || mg_write(conn, out.at, out.len) != (int)out.len)
+		mg_disable_connection_keep_alive(conn);
+	return status;
+}
+
+int
+server_answer_text(struct mg_connection *conn, int status, const char *headers, const char *text)
+{
+	CLEANUP(buf) struct buf body = { 0 };
+
+	buf_append_text(&body, text);
+	buf_append_u8(&body, '\n');
+	return server_answer(conn, status, "text/plain", headers, buf_bytes(&body));
+}
+
+static int
+on_public_request(struct mg_connection *conn)
+{
+	const struct mg_request_info *info = mg_get_request_info(conn);
+	struct server *server = mg_get_user_data(mg_get_context(conn));
+	const char *handle = mg_get_header(conn, FRONT_HANDLE_HEADER);
+	const struct conn_facts *facts = handle == NULL ? NULL : front_facts_get(handle);
+	int status;
+
+	if (facts == NULL) /* not from our front: somebody found the loopback port */
+		return server_answer_text(conn, 403, NULL, "this port is not for you");
+	if (strncmp(info->local_uri_raw, EST_ROOT "/", sizeof EST_ROOT) == 0)
+		status = est_http_handle(server->gateway, conn, facts);
+	else
+		status = server_answer_text(conn, 404, NULL, "nothing lives here; EST is at " EST_ROOT);
+	front_facts_put(facts);
+	return status;
+}
+
+static int
+on_civetweb_message(const struct mg_connection *conn, const char *message)
+{
+	(void)conn;
+	log_rare(LOG_LEVEL_WARN, "civetweb", "%s", message);
+	return 1;
+}
+
+static int
+start(struct gateway *gateway, const char *address, int workers, int (*handler)(struct mg_connection *),
+	struct server **out, struct err *e)
+{
+	char threads[16];
+	const char *options[] = { "listening_ports", address, "num_threads", threads, "decode_url", "no",
+		"decode_query_string", "no", "enable_auth_domain_check", "no", "max_request_size", "32768",
+		"tcp_nodelay", "1", "listen_backlog", "4096", "enable_keep_alive", "yes",
+		"keep_alive_timeout_ms", "2000000000", "request_timeout_ms", "30000", NULL };
+	struct mg_callbacks callbacks = { .begin_request = handler, .log_message = on_civetweb_message };
+	struct server *server = calloc(1, sizeof *server);
+
+	if (server == NULL)
+		return err_set(e, ERR_NOMEM, "no memory for the server");
+	(void)snprintf(threads, sizeof threads, "%d", workers);
+	server->gateway = gateway;
+	(void)mg_init_library(0);
+	server->context = mg_start(&callbacks, server, options);
+	if (server->context == NULL) {
+		free(server);
+		return err_set(e, ERR_UPSTREAM, "cannot listen on %s", address);
+	}
+	*out = server;
+	return 0;
+}
+
+int
+server_start(struct gateway *gateway, int workers, struct server **out, int *port, struct err *e)
+{
+	struct mg_server_port ports[1];
+	struct server *server = NULL;
+
+	if (start(gateway, "127.0.0.1:0", workers, on_public_request, &server, e) != 0)
+		return -1;
+	if (mg_get_server_ports(server->context, 1, ports) != 1) {
+		server_stop(server);
+		return err_set(e, ERR_BUG, "CivetWeb has no port");
+	}
+	*port = ports[0].port;
+	*out = server;
+	return 0;
+}
+
+void
+server_stop(struct server *server)
+{
+	if (server == NULL)
+		return;
+	mg_stop(server->context);
+	free(server);
+}
+
+static int
+answer_ready(struct gateway *gateway, struct mg_connection *conn)
+{
+	struct world *world = world_get();
+	struct store_read *read = NULL;
+	struct store_stats stats;
+	struct buf body = { 0 };
+	struct err e = { 0 };
+	bool store_up = gateway->store_ops->read_begin(gateway->store, &read, &e) == 0;
+	size_t i;
+	int status;
+
+	gateway->store_ops->read_end(read);
+	gateway->store_ops->stats(gateway->store, &stats);
+	store_up = store_up && !stats.failing;
+	buf_printf(&body, "store: %s\n", store_up ? "ok" : "failing");
+	/* A CA that is down is degraded service, not a dead gateway: devices are told to come back. */
+	for (i = 0; i < world->config->ca_count; i++) {
+		bool up = world->cas[i].ops->check(world->cas[i].ca, &e) == 0;
+
+		buf_printf(&body, "ca %s: %s\n", world->config->cas[i].name, up ? "ok" : e.text);
+	}
+	world_put(world);
+	status = server_answer(conn, store_up ? 200 : 503, "text/plain", NULL, buf_bytes(&body));
+	buf_free(&body);
+	return status;
+}
+
+static int
+answer_metrics(struct gateway *gateway, struct mg_connection *conn)
+{
+	struct store_stats stats;
+	struct buf body = { 0 };
+	int status;
+
+	gateway->store_ops->stats(gateway->store, &stats);
+	metric_set(METRIC_STORE_COMMITS_TOTAL, stats.commits);
+	metric_set(METRIC_STORE_WRITES_TOTAL, stats.writes);
+	metrics_render(&body);
+	status = server_answer(conn, 200, "text/plain; version=0.0.4", NULL, buf_bytes(&body));
+	buf_free(&body);
+	return status;
+}
+
+static int
+on_admin_request(struct mg_connection *conn)
+{
+	const struct mg_request_info *info = mg_get_request_info(conn);
+	struct server *server = mg_get_user_data(mg_get_context(conn));
+
+	if (strcmp(info->request_method, "GET") != 0)
+		return server_answer_text(conn, 405, "Allow: GET\r\n", "only GET");
+	if (strcmp(info->local_uri_raw, "/livez") == 0)
+		return server_answer_text(conn, 200, NULL, "ok");
+	if (strcmp(info->local_uri_raw, "/readyz") == 0)
+		return answer_ready(server->gateway, conn);
+	if (strcmp(info->local_uri_raw, "/metrics") == 0)
+		return answer_metrics(server->gateway, conn);
+	return server_answer_text(conn, 404, NULL, "here are /livez, /readyz and /metrics");
+}
+
+int
+admin_server_start(struct gateway *gateway, const char *address, struct server **out, struct err *e)
+{
+	return start(gateway, address, ADMIN_WORKERS, on_admin_request, out, e);
+}

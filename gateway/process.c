@@ -1,0 +1,228 @@
+/* The parts of enrolld, wired: see process.h. */
+#define _GNU_SOURCE
+#include "gateway/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "gateway/core/log.h"
+#include "gateway/core/metrics.h"
+#include "gateway/http/control.h"
+#include "gateway/http/front.h"
+#include "gateway/http/server.h"
+
+#define LIMITER_SLOTS 65536
+
+/* Everything that runs; stop() takes it down in reverse. */
+struct process {
+	struct gateway gateway;
+	struct server *server, *admin;
+	struct front *front;
+	struct control *control;
+	int lock;
+};
+
+static void
+print_problem(void *arg, const char *text)
+{
+	(void)arg;
+	(void)fprintf(stderr, "%s\n", text);
+}
+
+static struct front_settings
+front_settings_of(const struct config *config, const char **listen)
+{
+	size_t i;
+
+	for (i = 0; i < config->listen_https.count; i++)
+		listen[i] = config->listen_https.at[i];
+	return (struct front_settings){
+		.listen = listen,
+		.listen_count = config->listen_https.count,
+		.tls = true,
+		.certificate = config->tls_certificate,
+		.key = config->tls_key,
+		.min_version = config->tls_min_version,
+		.groups = config->tls_groups,
+		.loops = config->threads_loops,
+		.workers = config->threads_workers,
+		.connections = config->limit_connections,
+		.connections_per_address = config->limit_connections_per_address,
+		.header_max = config->limit_header,
+		.body_max = config->limit_body,
+		.queue_max = config->limit_queue,
+		.queue_age_s = config->limit_queue_age_s,
+		.handshake_s = config->limit_handshake_s,
+		.header_s = config->limit_header_s,
+		.body_s = config->limit_body_s,
+		.idle_s = config->limit_idle_s,
+		.requests_per_connection = config->limit_requests_per_connection,
+	};
+}
+
+/* A stale instance would silently share the port and the database: one process for each store. */
+static int
+take_lock(struct process *p, const struct config *config, struct err *e)
+{
+	char path[CONFIG_PATH_MAX + 8];
+
+	if (config->lock_file[0] != '\0')
+		(void)snprintf(path, sizeof path, "%s", config->lock_file);
+	else
+		(void)snprintf(path, sizeof path, "%s.lock", config->store_path);
+	p->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (p->lock < 0)
+		return err_set(e, ERR_UPSTREAM, "%s: %s", path, strerror(errno));
+	if (flock(p->lock, LOCK_EX | LOCK_NB) != 0)
+		return err_set(e, ERR_UPSTREAM, "%s: another enrolld serves this store", path);
+	return 0;
+}
+
+static int
+open_state(struct process *p, const struct config *config, struct err *e)
+{
+	struct store_settings store = { .path = config->store_path,
+		.readers = config->store_readers,
+		.cache_kib = config->store_cache_kib };
+
+	p->gateway.store_ops = store_ops_of(config->store_type);
+	if (p->gateway.store_ops == NULL)
+		return err_set(e, ERR_UNSUPPORTED, "store.type: no \"%s\"", config->store_type);
+	if (take_lock(p, config, e) != 0 || p->gateway.store_ops->open(&store, &p->gateway.store, e) != 0)
+		return -1;
+	if (limiter_new(LIMITER_SLOTS, config->limit_auth_failures, config->limit_auth_window_s,
+		    config->limit_auth_lock_s, &p->gateway.by_asset, e) != 0)
+		return -1;
+	return limiter_new(LIMITER_SLOTS, config->limit_auth_failures, config->limit_auth_window_s,
+		config->limit_auth_lock_s, &p->gateway.by_address, e);
+}
+
+static int
+start(struct process *p, struct config *config, struct err *e)
+{
+	const char *listen[CONFIG_LIST_MAX];
+	struct front_settings front = front_settings_of(config, listen);
+	struct world *world = NULL;
+	size_t i;
+
+	if (open_state(p, config, e) != 0) {
+		config_free(config);
+		return -1;
+	}
+	if (world_load(config, &world, e) != 0)
+		return -1;
+	world_swap(world);
+	if (server_start(&p->gateway, config->threads_workers, &p->server, &front.backend_port, e) != 0 ||
+	    front_start(&front, &p->front, e) != 0)
+		return -1;
+	if (config->listen_admin[0] != '\0' && admin_server_start(&p->gateway, config->listen_admin, &p->admin, e) != 0)
+		return -1;
+	if (config->control_socket[0] != '\0' &&
+	    control_start(&p->gateway, config->control_socket, config->control_mode, config->control_group,
+		    &p->control, e) != 0)
+		return -1;
+	for (i = 0; i < front.listen_count; i++)
+		log_text(LOG_LEVEL_INFO, "listen", "%s, port %d", listen[i], front_port(p->front, i));
+	log_text(LOG_LEVEL_INFO, "ready", "enrolld %s, policy %.12s", ENROLLD_VERSION, config->version);
+	return 0;
+}
+
+static void
+stop(struct process *p, int64_t grace_s)
+{
+	control_stop(p->control);
+	if (p->front != NULL)
+		front_stop(p->front, grace_s);
+	server_stop(p->server);
+	server_stop(p->admin);
+	if (p->gateway.store != NULL)
+		p->gateway.store_ops->close(p->gateway.store);
+	limiter_free(p->gateway.by_asset);
+	limiter_free(p->gateway.by_address);
+	world_swap(NULL);
+	if (p->lock >= 0)
+		(void)close(p->lock);
+}
+
+static void
+log_problem(void *arg, const char *text)
+{
+	(void)arg;
+	log_text(LOG_LEVEL_ERROR, "config", "%s", text);
+}
+
+/* All or nothing: whatever cannot be loaded leaves the present configuration in force. */
+static int
+reload(struct process *p, const char *path, struct err *e)
+{
+	const char *listen[CONFIG_LIST_MAX];
+	struct front_settings front;
+	struct config *config = NULL;
+	struct world *world = NULL;
+
+	if (config_load(path, log_problem, NULL, &config) != 0)
+		return err_set(e, ERR_MALFORMED, "%s has mistakes; the former configuration stays in force", path);
+	front = front_settings_of(config, listen);
+	if (world_load(config, &world, e) != 0)
+		return -1;
+	if (front_reload_tls(p->front, &front, e) != 0) {
+		world_put(world);
+		return -1;
+	}
+	log_setup(config->log_format, config->log_level);
+	world_swap(world);
+	return 0;
+}
+
+static void
+wait_for_signals(struct process *p, const char *path, const sigset_t *signals)
+{
+	struct err e = { 0 };
+	int number = 0;
+
+	while (sigwait(signals, &number) == 0 && number == SIGHUP) {
+		if (reload(p, path, &e) == 0) {
+			metric_add(METRIC_RELOADS_TOTAL, 1);
+			log_text(LOG_LEVEL_INFO, "reload", "%s is in force", path);
+		} else {
+			metric_add(METRIC_RELOADS_FAILED_TOTAL, 1);
+			log_text(LOG_LEVEL_ERROR, "reload", "%s", e.text);
+		}
+	}
+	log_text(LOG_LEVEL_INFO, "stop", "signal %d: finishing what is under way", number);
+}
+
+int
+process_serve(const char *path)
+{
+	struct process p = { .lock = -1 };
+	struct config *config = NULL;
+	struct err e = { 0 };
+	sigset_t signals;
+	int64_t grace_s;
+	int status = 0;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGHUP);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread */
+	if (config_load(path, print_problem, NULL, &config) != 0)
+		return 1;
+	log_setup(config->log_format, config->log_level);
+	grace_s = config->stop_grace_s;
+	if (start(&p, config, &e) != 0) {
+		log_text(LOG_LEVEL_ERROR, "start", "%s", e.text);
+		status = 1;
+	} else
+		wait_for_signals(&p, path, &signals);
+	stop(&p, grace_s);
+	return status;
+}

@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""enrolld beside nginx on this machine, in one interleaved run.
+
+Every figure is operations per second of the server's CPU time (user and system,
+read from /proc), so that the generator and the machine's mood do not count. The
+server runs on core 0, the generator on core 1. Each row is the median of
+ROUNDS rounds; within a round every server takes its turn.
+"""
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def run(*args, **kwargs):
+    return subprocess.run([str(a) for a in args], check=True, **kwargs)
+
+
+def cpu_s(pids):
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICK
+
+
+def status_kb(pid, key):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1])
+    return 0
+
+
+class Enrolld:
+    def __init__(self, bench, name, fill):
+        self.bench, self.name, self.fill = bench, name, fill
+        self.dir = bench.dir / name
+        self.port = free_port()
+        run(bench.bin / "enrolld", "--init", self.dir, "--port", self.port, "--trust",
+            f"acme={bench.dir}/factory/manufacturer/root.pem", stdout=subprocess.DEVNULL)
+        conf = self.dir / "enrolld.conf"
+        text = conf.read_text().replace(f"127.0.0.1:{self.port + 1}", f"127.0.0.1:{free_port()}")
+        text = text.replace("listen = {", 'log = { level = "warn"; };\nlisten = {', 1)
+        conf.write_text(text)
+        if fill:
+            began = time.monotonic()
+            run(bench.bin / "bench/fill", self.dir / "enrolld.db", fill)
+            print(f"  {name}: store filled with {fill} assets and certificates in "
+                  f"{time.monotonic() - began:.0f} s", flush=True)
+        self.log = open(self.dir / "log", "w")
+        self.process = subprocess.Popen(["taskset", "-c", "0", str(bench.bin / "enrolld"), "-c", str(conf)],
+                                        stderr=self.log)
+        self.wait()
+        run(bench.bin / "enrollctl", "--socket", self.dir / "control.sock", "import",
+            bench.dir / "factory/assets.csv", "--create-owners", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def wait(self):
+        for _ in range(600):
+            if self.process.poll() is not None:
+                sys.exit(f"enrolld ended: {(self.dir / 'log').read_text()}")
+            done = subprocess.run([str(self.bench.bin / "enrollctl"), "--socket", str(self.dir / "control.sock"),
+                                   "status"], capture_output=True)
+            if done.returncode == 0:
+                return
+            time.sleep(0.1)
+        sys.exit("enrolld does not answer")
+
+    def pids(self):
+        return [self.process.pid]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        self.log.close()
+
+
+class Nginx:
+    def __init__(self, bench, tls_from):
+        self.dir = bench.dir / "nginx"
+        self.dir.mkdir()
+        self.port = free_port()
+        conf = self.dir / "nginx.conf"
+        conf.write_text(f"""
+daemon off; worker_processes 1; pid {self.dir}/pid; error_log {self.dir}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; client_body_temp_path {self.dir}/a; proxy_temp_path {self.dir}/b; fastcgi_temp_path {self.dir}/c;
+  uwsgi_temp_path {self.dir}/d; scgi_temp_path {self.dir}/e; keepalive_requests 1000000;
+  server {{
+    listen 127.0.0.1:{self.port} ssl;
+    ssl_certificate {tls_from}/tls/server.pem; ssl_certificate_key {tls_from}/tls/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3; ssl_ecdh_curve X25519:prime256v1; ssl_session_tickets off; ssl_session_cache off;
+    ssl_verify_client on; ssl_client_certificate {bench.dir}/factory/manufacturer/root.pem; ssl_verify_depth 3;
+    location / {{ default_type text/plain; return 200 "x"; }}
+  }}
+}}
+""")
+        self.process = subprocess.Popen(["taskset", "-c", "0", "/usr/sbin/nginx", "-c", str(conf), "-p", str(self.dir)],
+                                        stderr=subprocess.DEVNULL)
+        for _ in range(100):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        sys.exit("nginx does not answer")
+
+    def pids(self):
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid] + [int(c) for c in children]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.bin = Path(options.bin).resolve()
+        self.dir = Path(tempfile.mkdtemp(prefix="enrolld-bench-"))
+        self.results = {}
+        run(self.bin / "devsim", "factory", "--out", self.dir / "factory", "--count", 64, "--manufacturer", "acme",
+            "--model", "X1", "--owner", "Bench", "--quiet", stdout=subprocess.DEVNULL)
+
+    def load(self, server, count, *extra):
+        """Operations per second of server CPU, and what the generator saw."""
+        generator = subprocess.Popen(
+            ["taskset", "-c", "1", str(self.bin / "bench/load"), "--port", str(server.port), "--devices",
+             str(self.dir / "factory/devices"), "--count", str(count), *extra],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        generator.stdout.readline()
+        before = cpu_s(server.pids())
+        generator.stdin.write("\n")
+        generator.stdin.flush()
+        seen = json.loads(generator.stdout.readline())
+        used = cpu_s(server.pids()) - before
+        generator.wait()
+        if seen["failures"]:
+            sys.exit(f"{seen['failures']} of {seen['ops']} operations failed; the first: {seen['first_failure']}")
+        seen["per_cpu_s"] = seen["ops"] / max(used, 1 / TICK)
+        return seen
+
+    def rounds(self, rows):
+        """rows: (name, server, count, extra arguments). Interleaved; medians."""
+        figures = {name: [] for name, *_ in rows}
+        for _ in range(self.options.rounds):
+            for name, server, count, extra in rows:
+                figures[name].append(self.load(server, count, *extra))
+        for name in figures:
+            self.results[name] = {key: statistics.median(f[key] for f in figures[name])
+                                  for key in ("per_cpu_s", "p50_ms", "p99_ms")}
+            self.results[name]["spread"] = [round(min(f["per_cpu_s"] for f in figures[name])),
+                                            round(max(f["per_cpu_s"] for f in figures[name]))]
+
+    def table(self, base, names):
+        print(f"\n{'':52}{'per CPU-s':>10}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}  spread")
+        for name in names:
+            r = self.results[name]
+            print(f"{name:52}{r['per_cpu_s']:>10.0f}{r['per_cpu_s'] / self.results[base]['per_cpu_s']:>8.2f}"
+                  f"{r['p50_ms']:>9.2f}{r['p99_ms']:>9.2f}  {r['spread'][0]}-{r['spread'][1]}", flush=True)
+
+    def held_open(self, server, idle, slow):
+        """p99 of one well-behaved client while idle and slow connections are held."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        held, stop = [], threading.Event()
+
+        def connect():
+            raw = socket.create_connection(("127.0.0.1", server.port))
+            return context.wrap_socket(raw)
+
+        for _ in range(idle + slow):
+            held.append(connect())
+        dripping = held[:slow]
+        for s in dripping:
+            s.send(b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+
+        def drip():
+            while not stop.wait(1):
+                for s in dripping:
+                    try:
+                        s.send(b"a")
+                    except OSError:
+                        pass
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        seen = self.load(server, 500, "--path", "/.well-known/est/simpleenroll", "--enroll", "--threads", "1")
+        stop.set()
+        thread.join()
+        rss = status_kb(server.pids()[0], "VmRSS") / 1024
+        for s in held:
+            s.close()
+        return seen, rss
+
+
+def allow_many(conf):
+    text = conf.read_text()
+    conf.write_text(text + '\nlimits = { connections = 20000; connections_per_address = 20000; header_time = "600s"; '
+                           'idle_time = "600s"; };\n')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", default="out/release")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=2000, help="operations a round")
+    parser.add_argument("--sizes", default="10000,1000000", help="filled stores to compare with an empty one")
+    parser.add_argument("--idle", type=int, default=5000)
+    parser.add_argument("--slow", type=int, default=1000)
+    parser.add_argument("--json", help="write the figures here")
+    options = parser.parse_args()
+    import resource
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    bench = Bench(options)
+    enroll = ("--path", "/.well-known/est/simpleenroll", "--enroll")
+    servers = []
+    try:
+        empty = Enrolld(bench, "small", 0)
+        servers.append(empty)
+        nginx = Nginx(bench, empty.dir)
+        servers.append(nginx)
+        filled = [(size, Enrolld(bench, f"with-{size}", size)) for size in map(int, filter(None, options.sizes.split(",")))]
+        servers += [server for _, server in filled]
+        n, base = options.count, "nginx: TLS 1.3 handshake, one octet"
+        rows = [(base, nginx, n, ()),
+                ("enrolld: TLS 1.3 handshake + enrollment", empty, n, enroll)]
+        rows += [(f"enrolld: the same with {size} assets and certs", server, n, enroll) for size, server in filled]
+        rows += [("nginx: TLS 1.2 handshake, one octet", nginx, n, ("--tls", "1.2")),
+                 ("enrolld: TLS 1.2 handshake + enrollment", empty, n, (*enroll, "--tls", "1.2")),
+                 ("enrolld: kept-alive enrollments", empty, 2 * n, (*enroll, "--keep"))]
+        bench.rounds(rows)
+        bench.table(base, [name for name, *_ in rows])
+        peak = status_kb(empty.pids()[0], "VmHWM") / 1024
+        print(f"\npeak RSS of enrolld at default settings: {peak:.1f} MB")
+        bench.results["peak_rss_mb"] = peak
+        empty.stop()
+        servers.remove(empty)
+        if options.idle:
+            allow_many(empty.dir / "enrolld.conf")
+            empty.process = subprocess.Popen(["taskset", "-c", "0", str(bench.bin / "enrolld"), "-c",
+                                              str(empty.dir / "enrolld.conf")], stderr=subprocess.DEVNULL)
+            empty.wait()
+            servers.append(empty)
+            quiet = bench.load(empty, 500, *enroll, "--threads", "1")
+            seen, rss = bench.held_open(empty, options.idle, options.slow)
+            print(f"one device enrolling: p99 {quiet['p99_ms']:.1f} ms; with {options.idle} idle and {options.slow} slow "
+                  f"connections held: p99 {seen['p99_ms']:.1f} ms, RSS {rss:.0f} MB")
+            bench.results["held"] = {"quiet_p99_ms": quiet["p99_ms"], "p99_ms": seen["p99_ms"], "rss_mb": rss}
+        if options.json:
+            Path(options.json).write_text(json.dumps(bench.results, indent=2))
+    finally:
+        for server in servers:
+            server.stop()
+        shutil.rmtree(bench.dir)
+
+
+if __name__ == "__main__":
+    main()
