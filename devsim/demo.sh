@@ -72,7 +72,7 @@ refused 3 devsim enroll --url "$url" --cacert "$root" --device "$dir/factory/dev
 
 waiting=$(device 2)
 say "a label where an operator decides: 202, approve, and the same request gets its certificate"
-refused 4 devsim enroll --url "$url" --label guarded --cacert "$root" --device "$dir/factory/devices/$waiting" --save-csr "$dir/waiting.csr" --key-out "$dir/waiting.key"
+refused 4 devsim enroll --url "$url" --label guarded --cacert "$root" --device "$dir/factory/devices/$waiting" --save-csr "$dir/waiting.csr"
 id=$(enrollctl --json request list --state pending | sed -n 's/.*"id": \([0-9]*\).*/\1/p' | head -n 1)
 show enrollctl request approve "$id" --reason "known to us"
 show devsim enroll --url "$url" --label guarded --cacert "$root" --device "$dir/factory/devices/$waiting" --repeat-csr "$dir/waiting.csr"

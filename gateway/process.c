@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "base/timefmt.h"
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
 #include "gateway/http/control.h"
@@ -216,6 +217,7 @@ process_serve(const char *path)
 	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread */
 	if (config_load(path, print_problem, NULL, &config) != 0)
 		return 1;
+	metrics_start(ENROLLD_VERSION, time_now_s());
 	log_setup(config->log_format, config->log_level);
 	grace_s = config->stop_grace_s;
 	if (start(&p, config, &e) != 0) {

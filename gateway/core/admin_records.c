@@ -9,6 +9,8 @@
 #include "base/timefmt.h"
 #include "gateway/core/admin_json.h"
 
+#define HEAD_PAGE 10000 /* audit rows read at a time */
+
 static bool
 emit_request(void *arg, const struct request_row *row)
 {
@@ -208,12 +210,47 @@ emit_verify_progress(void *arg, int64_t done, int64_t total)
 						 "done", (json_int_t)done, "total", (json_int_t)total));
 }
 
+/* Where in the chain a head stands that was written down earlier. */
+struct head_search {
+	uint8_t head[32];
+	int64_t seen, found; /* row numbers; found 0: not yet */
+};
+
+static bool
+compare_head(void *arg, const struct audit_row *row)
+{
+	struct head_search *search = arg;
+
+	search->seen = row->seq;
+	if (memcmp(search->head, row->hash, sizeof search->head) == 0)
+		search->found = row->seq;
+	return search->found == 0;
+}
+
+static int
+find_head(const struct snapshot *s, const char *text, int64_t *row, struct err *e)
+{
+	struct head_search search = { .seen = 0 };
+	int64_t before = -1;
+
+	if (hex_decode(bytes_of_text(text), search.head, sizeof search.head, e) != 0)
+		return err_prefix(e, "--head");
+	while (search.found == 0 && search.seen != before) {
+		before = search.seen;
+		if (s->ops->audit_list(s->read, before, HEAD_PAGE, false, compare_head, &search, e) != 0)
+			return -1;
+	}
+	*row = search.found;
+	return 0;
+}
+
 int
 admin_audit_verify(struct admin_call *call, struct err *e)
 {
 	CLEANUP(snapshot) struct snapshot s = { 0 };
 	struct audit_report report = { 0 };
 	const char *head = admin_text_or(call, "head", NULL);
+	int64_t head_row = 0;
 	char hex[65];
 
 	if (snapshot_begin(call, &s, e) != 0 ||
@@ -223,9 +260,12 @@ admin_audit_verify(struct admin_call *call, struct err *e)
 	if (report.bad_seq != 0)
 		return err_set(e, ERR_DENIED, "the audit chain is broken at row %" PRId64 ": %.150s", report.bad_seq,
 			report.problem);
-	if (head != NULL && strcmp(head, hex) != 0)
-		return err_set(e, ERR_DENIED, "the chain holds, but its head is %s", hex);
-	call->result = json_pack("{s:I, s:s}", "rows", (json_int_t)report.rows, "head", hex);
+	if (head != NULL && find_head(&s, head, &head_row, e) != 0)
+		return -1;
+	if (head != NULL && head_row == 0)
+		return err_set(e, ERR_DENIED, "the chain holds, but the head you wrote down is not in it: it was rewritten");
+	call->result = json_pack("{s:I, s:s, s:I}", "rows", (json_int_t)report.rows, "head", hex, "head_row",
+		(json_int_t)head_row);
 	return 0;
 }
 

@@ -35,6 +35,9 @@ void metric_request(const char *protocol, const char *operation, int status, int
 /* enrolld_decisions_total{outcome,reason}. */
 void metric_decision(const char *outcome, const char *reason);
 
+/* Once at start, before any thread: enrolld_build_info and process_start_time_seconds. Not called: left out. */
+void metrics_start(const char *version, int64_t now_s);
+
 /* The whole exposition (text format 0.0.4), appended to out. */
 void metrics_render(struct buf *out);
 

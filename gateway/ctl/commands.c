@@ -131,7 +131,7 @@ const struct ctl_command ctl_commands[] = {
 		.help = "who did what" },
 	{ .words = "audit verify",
 		.wire = "audit verify",
-		.options = { { "--head", CTL_TEXT, "head", "the head you wrote down: the chain must end in it" } },
+		.options = { { "--head", CTL_TEXT, "head", "a head you wrote down earlier: the chain must still hold it" } },
 		.show = ctl_show_verify,
 		.help = "recompute the whole chain; finds a row that was edited, removed or moved" },
 	{ .words = "status", .wire = "status", .help = "the running gateway" },

@@ -198,6 +198,9 @@ ctl_show_verify(const json_t *result, FILE *out)
 {
 	(void)fprintf(out, "%" JSON_INTEGER_FORMAT " rows, the chain holds. Head: %s\n",
 		json_integer_value(json_object_get(result, "rows")), text_of(result, "head"));
+	if (json_integer_value(json_object_get(result, "head_row")) != 0)
+		(void)fprintf(out, "The head you wrote down is row %" JSON_INTEGER_FORMAT ".\n",
+			json_integer_value(json_object_get(result, "head_row")));
 }
 
 /* "rtr-1 decommissioned, 1 certificate revoked" and the like, from whatever the answer names. */
