@@ -53,10 +53,16 @@ buf_reserve(struct buf *b, size_t more)
 		return true;
 	while (cap < b->len + more + 1)
 		cap *= 2;
-	at = realloc(b->at, cap);
+	at = malloc(cap);
 	if (at == NULL) {
 		b->failed = true;
 		return false;
+	}
+	/* Not realloc(): it may leave a copy behind, and buf_free_secret() could not reach it. */
+	if (b->at != NULL) {
+		memcpy(at, b->at, b->len);
+		OPENSSL_cleanse(b->at, b->cap);
+		free(b->at);
 	}
 	b->at = at;
 	b->cap = cap;

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #define YEAR_2050_S 2524608000
+#define ARC_MAX     0xfffffffUL
 
 size_t
 der_begin(struct buf *b, uint8_t tag)
@@ -93,6 +94,15 @@ put_arc(struct buf *b, unsigned long arc)
 	buf_append_u8(b, (uint8_t)(arc & 0x7f));
 }
 
+/* X.660: the first arc is 0, 1 or 2, and the second below 40 under the first two. */
+static bool
+arc_fits(int index, unsigned long first, unsigned long arc)
+{
+	if (index == 0)
+		return arc <= 2;
+	return index != 1 || first == 2 || arc < 40;
+}
+
 void
 der_put_oid(struct buf *b, const char *dotted)
 {
@@ -102,8 +112,8 @@ der_put_oid(struct buf *b, const char *dotted)
 	int index = 0;
 
 	for (;; dotted = end + 1) {
-		arc = strtoul(dotted, &end, 10);
-		if (end == dotted || (*end != '.' && *end != '\0') || arc > 0xfffffff) {
+		arc = *dotted >= '0' && *dotted <= '9' ? strtoul(dotted, &end, 10) : ARC_MAX + 1;
+		if (arc > ARC_MAX || (*end != '.' && *end != '\0') || !arc_fits(index, first, arc)) {
 			b->failed = true;
 			return;
 		}

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 static void
 one_line(char *text)
 {
@@ -22,6 +24,7 @@ err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	(void)vsnprintf(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
 	one_line(e->text);
+	text_mend_end(e->text);
 	return -1;
 }
 
@@ -36,8 +39,8 @@ err_prefix(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(head, sizeof head, fmt, ap);
 	va_end(ap);
-	return err_set(e, e->code, "%s: %.*s", head,
-		(int)(sizeof e->text - sizeof head - 3), was);
+	text_mend_end(head);
+	return err_set(e, e->code, "%s: %.*s", head, (int)(sizeof e->text - strlen(head) - 3), was);
 }
 
 const char *

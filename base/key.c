@@ -15,6 +15,7 @@ static const uint8_t p384_head[] = { 0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0
 
 #define P256_POINT 65
 #define P384_POINT 97
+#define POINT_UNCOMPRESSED 0x04
 
 static EVP_PKEY *p256_template;
 static EVP_PKEY *p384_template;
@@ -39,14 +40,27 @@ roca_init(void)
 	}
 }
 
+/* The curve alone: a private key in it would be copied into every peer's public key. */
+static EVP_PKEY *
+curve(const char *name)
+{
+	CLEANUP(EVP_PKEY_CTX) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+	EVP_PKEY *out = NULL;
+
+	if (ctx == NULL || EVP_PKEY_paramgen_init(ctx) != 1 || EVP_PKEY_CTX_set_group_name(ctx, name) != 1 ||
+	    EVP_PKEY_paramgen(ctx, &out) != 1)
+		return NULL;
+	return out;
+}
+
 int
 key_init(struct err *e)
 {
 	if (p256_template != NULL)
 		return 0;
 	roca_init();
-	p384_template = EVP_EC_gen("P-384");
-	p256_template = EVP_EC_gen("P-256");
+	p384_template = curve("P-384");
+	p256_template = curve("P-256");
 	if (p256_template == NULL || p384_template == NULL)
 		return err_ossl(e, ERR_BUG, "template keys");
 	return 0;
@@ -55,8 +69,12 @@ key_init(struct err *e)
 static int
 from_template(EVP_PKEY *template, struct bytes point, EVP_PKEY **out, struct err *e)
 {
-	CLEANUP(EVP_PKEY) EVP_PKEY *key = EVP_PKEY_dup(template);
+	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
 
+	/* OpenSSL also reads the hybrid forms 06 and 07; RFC 5480, section 2.2 has them rejected. */
+	if (point.at[0] != POINT_UNCOMPRESSED)
+		return err_set(e, ERR_MALFORMED, "public key is a point in a form that is not allowed");
+	key = EVP_PKEY_dup(template);
 	if (key == NULL)
 		return err_ossl(e, ERR_NOMEM, "public key");
 	if (EVP_PKEY_set1_encoded_public_key(key, point.at, point.len) != 1)
@@ -101,7 +119,12 @@ ec_kind(EVP_PKEY *key)
 {
 	char group[64] = "";
 	size_t len = 0;
+	int is_explicit = 0;
 
+	/* RFC 5480, section 2.1.1 allows named curves only, even when the parameters spelled out equal one. */
+	if (EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &is_explicit) == 1 &&
+	    is_explicit != 0)
+		return KEY_OTHER;
 	if (EVP_PKEY_get_group_name(key, group, sizeof group, &len) != 1)
 		return KEY_OTHER;
 	if (strcmp(group, "prime256v1") == 0 || strcmp(group, "P-256") == 0)

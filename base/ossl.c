@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 
+#include "base/text.h"
 #include "base/timefmt.h"
 
 static EVP_MD *fetched_sha256;
@@ -188,6 +189,11 @@ x509_name_text(const X509_NAME *name, char *out, size_t size)
 	    X509_NAME_print_ex(mem, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >= 0)
 		len = BIO_get_mem_data(mem, &text);
 	ERR_clear_error();
-	if (len > 0)
+	if (len > 0) {
 		(void)snprintf(out, size, "%.*s", (int)len, text);
+		text_mend_end(out);
+	}
+	/* OpenSSL escapes U+0000-001F, but passes U+0080-009F, which terminals obey too. */
+	if (!text_is_clean(bytes_of_text(out)))
+		text_escape(out, size, bytes_of(text, (size_t)len));
 }

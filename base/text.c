@@ -55,6 +55,23 @@ text_is_clean(struct bytes in)
 }
 
 void
+text_mend_end(char *text)
+{
+	size_t len = strlen(text), i;
+
+	/* The last octet that does not continue a character starts one; is it all there? */
+	for (i = 1; i <= 4 && i <= len; i++) {
+		uint8_t c = (uint8_t)text[len - i];
+
+		if ((c & 0xc0) == 0x80)
+			continue;
+		if (c >= 0xc0 && i < (c >= 0xf0 ? 4u : c >= 0xe0 ? 3u : 2u))
+			text[len - i] = '\0';
+		return;
+	}
+}
+
+void
 text_escape(char *out, size_t size, struct bytes in)
 {
 	size_t n = 0, i;

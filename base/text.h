@@ -18,6 +18,9 @@ MUST_USE int text_copy(char *out, size_t size, struct bytes in, const char *what
 /* Well-formed UTF-8 without U+0000-001F and U+007F-009F. */
 bool text_is_clean(struct bytes in);
 
+/* Takes an incomplete character off the end, which cutting a text to fit may leave there. */
+void text_mend_end(char *text);
+
 /* Printable ASCII stays, the rest becomes \xNN; cut to fit. For logs and error texts. */
 void text_escape(char *out, size_t size, struct bytes in);
 

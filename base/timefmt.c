@@ -6,6 +6,9 @@
 #include <string.h>
 
 #define DURATION_MAX_S ((int64_t)200 * 366 * 86400)
+#define YEAR_MIN 1000 /* four digits, as time_parse() reads them */
+#define YEAR_MAX 9999
+#define DATE_LEN 10 /* "2030-12-31" */
 
 int64_t
 time_now_s(void)
@@ -37,7 +40,7 @@ time_text(int64_t at_s, char out[TIME_TEXT_MAX])
 	struct tm tm;
 
 	out[0] = '\0';
-	if (gmtime_r(&t, &tm) != NULL && tm.tm_year < 9000)
+	if (gmtime_r(&t, &tm) != NULL && tm.tm_year >= YEAR_MIN - 1900 && tm.tm_year <= YEAR_MAX - 1900)
 		(void)strftime(out, TIME_TEXT_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
@@ -46,16 +49,22 @@ time_parse(const char *text, int64_t *out_s, struct err *e)
 {
 	struct tm tm = { 0 };
 	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	char again[TIME_TEXT_MAX];
+	size_t len = strlen(text);
 
 	if (end == NULL || *end != '\0') {
 		tm = (struct tm){ 0 };
 		end = strptime(text, "%Y-%m-%d", &tm);
 	}
-	if (end == NULL || *end != '\0')
-		return err_set(e, ERR_MALFORMED,
-			"\"%.40s\" is not a time like 2030-12-31 or 2030-12-31T23:59:59Z", text);
-	*out_s = time_from_utc(&tm);
-	return 0;
+	/* strptime() also reads "2030-2-1" and 30 February; only what time_text() would write is a time. */
+	if (end != NULL && *end == '\0') {
+		time_text(time_from_utc(&tm), again);
+		if ((len == DATE_LEN || len == strlen(again)) && strncmp(again, text, len) == 0) {
+			*out_s = time_from_utc(&tm);
+			return 0;
+		}
+	}
+	return err_set(e, ERR_MALFORMED, "\"%.40s\" is not a time like 2030-12-31 or 2030-12-31T23:59:59Z", text);
 }
 
 static const struct {

@@ -11,7 +11,11 @@
 
 #define EST_CSR_MAX        32768 /* octets of DER */
 #define EST_CSR_ATTRS_MAX  32
+#define EST_CSR_EXTENSIONS_MAX 64
+#define EST_KEY_ID_MAX     255   /* DecryptKeyIdentifier and its asymmetric sibling */
 #define EST_CHALLENGE_MAX  255   /* RFC 2985, section 5.4.1 */
+
+struct est_csr_source; /* the decoded octets that the fields below point into; private */
 
 /* A decoded, self-consistent request. Read it freely; free it with est_csr_free(). */
 struct est_csr {
@@ -21,11 +25,12 @@ struct est_csr {
 	struct key_facts facts;
 	X509_NAME *subject;   /* may have no entries; never NULL */
 	STACK_OF(X509_EXTENSION) *extensions; /* from extensionRequest; may be NULL */
-	struct bytes challenge;   /* challengePassword or estIdentityLinking (RFC 7894); len 0: absent */
+	struct bytes challenge;   /* estIdentityLinking (RFC 7894), else challengePassword, in UTF-8; len 0: absent */
 	struct bytes decrypt_key_id;      /* DecryptKeyIdentifier (RFC 7030, section 4.4.1.1); len 0: absent */
 	struct bytes asym_decrypt_key_id; /* AsymmetricDecryptKeyIdentifier (section 4.4.1.2); len 0: absent */
 	uint8_t sha256[32];      /* of der */
 	uint8_t spki_sha256[32]; /* of spki; zero with EST_CSR_IGNORE_KEY */
+	struct est_csr_source *source;
 };
 
 enum est_csr_mode {
@@ -41,9 +46,10 @@ enum est_csr_mode {
  * der    base64 already removed; borrowed, not kept
  * out    on success owned by the caller; untouched on failure
  *
- * ERR_MALFORMED    not one DER PKCS#10, octets left over, a duplicate or empty
- *                  attribute that must be single, or not version 0
- * ERR_LIMIT        longer than EST_CSR_MAX, or too many attributes
+ * ERR_MALFORMED    not one DER PKCS#10 (BER is refused), octets left over, a duplicate or
+ *                  empty attribute that must be single, a duplicate extension, or not version 0
+ * ERR_LIMIT        longer than EST_CSR_MAX, too deep, too many attributes or extensions,
+ *                  a challenge or key identifier that is too long
  * ERR_UNSUPPORTED  key or signature algorithm nobody should use (MD5, SHA-1, tiny RSA)
  * ERR_UNAUTHENTIC  its signature does not prove possession of its key
  */

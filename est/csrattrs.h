@@ -29,7 +29,10 @@ MUST_USE int est_csrattrs_encode(const char *const *entries, size_t count, struc
  */
 MUST_USE int est_csrattrs_decode(struct bytes der, struct buf *out, struct err *e);
 
-/* Whether an entry names this OID (dotted), for clients that obey. Malformed input is "no". */
+/*
+ * Whether an entry is this OID (dotted) or an attribute of this type, for
+ * clients that obey. OIDs that are only values do not count. Malformed input is "no".
+ */
 bool est_csrattrs_asks(struct bytes der, const char *dotted);
 
 #endif

@@ -15,6 +15,8 @@ MUST_USE int est_keygen_make(enum key_kind kind, int bits, EVP_PKEY **out, struc
 /* The key as PKCS#8 PrivateKeyInfo DER (RFC 5958), appended to out. */
 MUST_USE int est_keygen_pkcs8(const EVP_PKEY *key, struct buf *out, struct err *e);
 
+#define EST_KEY_PACKAGE_OID "2.16.840.1.101.2.1.2.78.5" /* id-ct-KP-aKeyPackage (RFC 5958, appendix A) */
+
 /*
  * Protect a key for its device (RFC 7030, section 4.4.2): the PKCS#8 octets,
  * as AsymmetricKeyPackage in SignedData signed by signer (may be NULL: then the
@@ -31,6 +33,19 @@ struct est_keygen_recipient {
 };
 MUST_USE int est_keygen_envelop(struct bytes pkcs8, const struct est_keygen_recipient *recipient,
 	X509 *signer, EVP_PKEY *signer_key, struct buf *out, struct err *e);
+
+/*
+ * The reverse, for clients: DER in, PKCS#8 appended to pkcs8. recipient names
+ * the kek (kek_id empty: any), or the certificate that recipient_key belongs
+ * to. A signature is verified with the certificate inside the message, which
+ * becomes *signer, the caller's: whether to trust it is not decided here. NULL
+ * when the key came unsigned.
+ *
+ * ERR_MALFORMED    not such a message, or one with other than one key
+ * ERR_UNAUTHENTIC  it does not decrypt with this key, or the signature is wrong
+ */
+MUST_USE int est_keygen_open(struct bytes envelope, const struct est_keygen_recipient *recipient,
+	EVP_PKEY *recipient_key, struct buf *pkcs8, X509 **signer, struct err *e);
 
 /*
  * The multipart/mixed answer (RFC 7030, section 4.4.2; RFC 8951, section 3.2.3):

@@ -13,6 +13,8 @@
 #define INPUT_MAX (1 << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* A target may have one. */
+int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
 
 static long replayed;
 
@@ -64,6 +66,8 @@ main(int argc, char **argv)
 	struct stat st;
 	int failed = 0, i;
 
+	if (LLVMFuzzerInitialize != NULL)
+		(void)LLVMFuzzerInitialize(&argc, &argv);
 	for (i = 1; i < argc; i++)
 		if (stat(argv[i], &st) == 0)
 			failed |= S_ISDIR(st.st_mode) ? replay_folder(argv[i]) : replay_file(argv[i]);
