@@ -28,6 +28,7 @@ const char *identity_field_name(enum identity_field field);
 int identity_field_of(const char *name); /* -1: unknown */
 
 #define IDENTITY_PATTERN_MAX 160
+#define IDENTITY_RULES_MAX   1024
 
 struct identity_rule {
 	char name[REG_TEXT_MAX];
@@ -46,14 +47,27 @@ void identity_rules_free(struct identity_rules *rules);
 
 /*
  * The anchors a certificate proves, by every rule of this trust set whose field
- * is there and matches. At most max; *count says how many (0 is no error).
+ * is there and matches, normalised, each once. At most max; *count says how many
+ * (0 is no error). More than max is ERR_LIMIT: a dropped anchor could hide that
+ * the certificate names two assets. out is scratch on failure.
  * A field that occurs twice with different values, holds a NUL or is not clean
- * text is ERR_MALFORMED.
+ * text is ERR_MALFORMED, and so is a captured value its anchor type cannot have.
  */
 MUST_USE int identity_extract(const struct identity_rules *rules, const char *trust, const X509 *cert,
 	struct anchor *out, size_t max, size_t *count, struct err *e);
 
-/* Normalise an imported value the way the rules of that anchor type do (trim, fold). */
+/*
+ * Normalise an imported value the way the rules of that anchor type do (trim,
+ * fold): ek_pub_sha256 and spki_sha256 become 64 lower-case hex digits, imei 14
+ * to 16 digits, a hw_module of the form "<dotted>:<hex>" lower-case; the others
+ * keep their case. ERR_MALFORMED: empty, or not what its type holds.
+ */
 MUST_USE int anchor_normalise(struct anchor *anchor, struct err *e);
+
+/*
+ * Fold an imported value as the rules of its issuer's trust set do: when every
+ * rule there that gives this anchor type has fold_case. Else it stays as it is.
+ */
+void identity_fold(const struct identity_rules *rules, struct anchor *anchor);
 
 #endif

@@ -39,7 +39,14 @@ void import_reader_free(struct import_reader *reader);
 /*
  * Feed one line without its newline (a quoted CSV field may span lines). *have
  * says whether *out was filled: the CSV header, blank lines and unfinished
- * quoted fields give none. Errors: "line 17, column tier: ...".
+ * quoted fields give none. Errors: "line 17, column tier: ...". After one the
+ * next line may be fed all the same, to collect what else is wrong.
+ *
+ * A CR at the end of a line and a byte order mark before the first are dropped,
+ * white space at a field's ends too (in a tag it is an error). A newline inside
+ * a quoted manufacturer, model, class or site becomes a space; elsewhere it is
+ * refused like every control character. Anchors are normalised (identity.h);
+ * identity_fold() is the caller's, who knows the rules.
  */
 MUST_USE int import_reader_feed(struct import_reader *reader, struct bytes line, struct import_record *out,
 	bool *have, struct err *e);

@@ -24,7 +24,8 @@ enum {
 unsigned key_usage_of(const char *name); /* "digitalSignature" ...; 0: unknown, or one that only CAs have */
 
 /* "clientAuth", "serverAuth", "emailProtection", "codeSigning", "ipsecIKE", "cmcRA" or dotted; NULL when it
-   is unknown or anyExtendedKeyUsage, which is never allowed. The result is the dotted OID (static for names,
+   is unknown, or anyExtendedKeyUsage or OCSPSigning, which are never allowed: the first is every usage, the
+   second would let a device answer for the CA whether it is revoked (RFC 6960, section 4.2.2.2). The result is the dotted OID (static for names,
    the argument itself for dotted text). */
 const char *extended_key_usage_oid(const char *name);
 
@@ -32,7 +33,8 @@ struct key_rule {
 	enum key_kind kind;
 	int bits_min, bits_max; /* RSA only */
 };
-/* "EC:P-256", "EC:P-384", "RSA:2048-4096", "RSA:3072". */
+/* "EC:P-256", "EC:P-384", "EC:P-521", "Ed25519", "RSA:2048-4096", "RSA:3072"; RSA from 2048 to RSA_BITS_MAX.
+   ERR_MALFORMED otherwise. */
 MUST_USE int key_rule_parse(const char *text, struct key_rule *out, struct err *e);
 
 enum csr_names_rule {
@@ -109,13 +111,18 @@ struct cert_spec {
  * {hostname} {owner} {source_key}. A template whose field is empty is left out
  * when it is a SAN or an RDN other than CN, and an error (ERR_DENIED) for CN.
  * Values are bound as values: a comma, "=" or "+" in a field never becomes
- * structure. DNS and URI results are checked for their syntax; wildcards,
+ * structure, and in a URI everything but unreserved characters (RFC 3986,
+ * section 2.3) is percent-encoded. In a template a backslash makes the next
+ * character literal; multi-valued RDNs do not exist. DNS and URI results are checked for their syntax; wildcards,
  * control characters and NULs are refused (ERR_DENIED names the template).
+ * not_after_s is now_s plus the lifetime; decide() cuts it to the owner's contract.
+ * *out is scratch on failure.
  */
 MUST_USE int profile_fill(const struct profile *profile, const struct asset *asset, const struct owner *owner,
 	int64_t now_s, struct cert_spec *out, struct err *e);
 
-/* Check templates without an asset, for `enrolld --check`: unknown fields, attribute types, SAN types. */
+/* Check templates without an asset, for `enrolld --check`: unknown fields, attribute types, SAN types, and the
+   syntax of what does not come from the asset. ERR_MALFORMED names the template. */
 MUST_USE int profile_check(const struct profile *profile, struct err *e);
 
 #endif

@@ -48,6 +48,8 @@ void ca_answer_free(struct ca_answer *answer);
 
 struct ca_ops {
 	const char *type;
+	/* issue() itself ran ca_verify_issued() on what it gives: a second run would only cost a signature check. */
+	bool verified;
 	MUST_USE int (*open)(const struct ca_settings *settings, struct ca **out, struct err *e);
 	/* ERR_DENIED: refused for good. ERR_UPSTREAM: did not answer. */
 	MUST_USE int (*issue)(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e);
