@@ -170,6 +170,7 @@ admin_asset_set_state(struct admin_call *call, struct err *e)
 /* An import file, read line by line into records. */
 struct import_source {
 	struct admin_call *call;
+	struct world *world;
 	struct import_reader *reader;
 	FILE *in;
 	char *line;
@@ -183,6 +184,7 @@ next_record(void *arg, struct import_record *out, struct err *e)
 	struct import_source *source = arg;
 	bool have = false;
 	ssize_t n;
+	size_t i;
 
 	while (!have) {
 		n = getline(&source->line, &source->cap, source->in);
@@ -195,6 +197,9 @@ next_record(void *arg, struct import_record *out, struct err *e)
 		if (import_reader_feed(source->reader, bytes_of(source->line, (size_t)n), out, &have, e) != 0)
 			return -1;
 	}
+	/* As the identity rules will write what they find in a certificate, or the two never meet. */
+	for (i = 0; i < out->anchor_count; i++)
+		identity_fold(source->world->rules, &out->anchors[i]);
 	return 1;
 }
 
@@ -211,6 +216,7 @@ report_progress(void *arg, int64_t done)
 static void
 import_source_auto(struct import_source *source)
 {
+	world_put(source->world);
 	import_reader_free(source->reader);
 	free(source->line);
 	if (source->in != NULL)
@@ -243,6 +249,7 @@ admin_import(struct admin_call *call, struct err *e)
 		return err_set(e, ERR_UPSTREAM, "the file cannot be read: %s", strerror(errno));
 	}
 	source.size = (int64_t)st.st_size;
+	source.world = world_get();
 	if (import_reader_new(strcmp(format, "jsonl") == 0 ? IMPORT_JSONL : IMPORT_CSV, name, &source.reader, e) != 0 ||
 	    call->gateway->store_ops->import(call->gateway->store, &job, &sum, e) != 0)
 		return -1;

@@ -1,0 +1,224 @@
+#include "base/timefmt.h"
+#include "policy/decide_rules.h"
+
+static void
+rule_known(struct decision_run *run)
+{
+	const struct decide_input *in = run->in;
+	struct rule_result *r = rule_begin(run, "asset.known");
+
+	if (in->proof.kind == PROOF_NONE) {
+		rule_skip(r, "no proof to look for");
+		return;
+	}
+	rule_saw(r, "matches=%d", in->asset_matches);
+	if (in->asset_matches < 1)
+		rule_fail(run, r, "no asset in the registry has this identity");
+	else
+		rule_pass(r);
+}
+
+static void
+rule_unique(struct decision_run *run)
+{
+	const struct decide_input *in = run->in;
+	struct rule_result *r = rule_begin(run, "asset.unique");
+
+	if (in->asset_matches < 1) {
+		rule_skip(r, "no asset");
+		return;
+	}
+	if (in->asset_matches > 1) {
+		rule_saw(r, "matches=%d", in->asset_matches);
+		rule_fail(run, r, "this identity points at %d assets, and an ambiguous one is nobody's",
+			in->asset_matches);
+	} else if (!run->one_asset)
+		rule_fail(run, r, "the registry gave no record of the asset");
+	else {
+		rule_saw(r, "asset=%s", in->asset->tag);
+		rule_pass(r);
+	}
+}
+
+static void
+fail_state(struct decision_run *run, struct rule_result *r)
+{
+	const struct asset *asset = run->in->asset;
+	const char *state = asset_state_name(asset->state);
+
+	if (run->in->op == POLICY_RENEW)
+		rule_fail(run, r, "%s is %s: its certificates are not renewed", asset->tag, state);
+	else if (asset_state_rules(asset->state)->enroll_staging)
+		rule_fail(run, r, "%s is %s: only staging profiles are for it", asset->tag, state);
+	else
+		rule_fail(run, r, "%s is %s: it gets no new certificate", asset->tag, state);
+}
+
+static void
+rule_renewal_state(struct decision_run *run, struct rule_result *r)
+{
+	const struct asset *asset = run->in->asset;
+	int64_t since_s = run->in->now_s - asset->state_since_s;
+	char grace[TIME_TEXT_MAX];
+
+	switch (asset_state_rules(asset->state)->renewal) {
+	case RENEWAL_YES:
+		rule_pass(r);
+		return;
+	case RENEWAL_GRACE:
+		duration_text(run->in->profile->repair_grace_s, grace);
+		rule_saw(r, "state=%s for %lld s, grace=%s", asset_state_name(asset->state), (long long)since_s,
+			grace);
+		if (since_s <= run->in->profile->repair_grace_s)
+			rule_pass(r);
+		else
+			rule_fail(run, r, "%s has been in %s for longer than the grace of %s", asset->tag,
+				asset_state_name(asset->state), grace);
+		return;
+	case RENEWAL_NO:
+		break;
+	}
+	fail_state(run, r);
+}
+
+static void
+rule_state(struct decision_run *run)
+{
+	const struct decide_input *in = run->in;
+	struct rule_result *r = rule_begin(run, "asset.state");
+	const struct state_rules *rules;
+
+	if (!run->one_asset) {
+		rule_skip(r, "no asset");
+		return;
+	}
+	rules = asset_state_rules(in->asset->state);
+	rule_saw(r, "state=%s", asset_state_name(in->asset->state));
+	/* Somebody holds a lost device's key: worth a person's attention whatever else is wrong. */
+	if (rules->alert)
+		run->out->alert = true;
+	if (in->op == POLICY_RENEW)
+		rule_renewal_state(run, r);
+	else if (rules->enroll || (rules->enroll_staging && in->profile->staging))
+		rule_pass(r);
+	else
+		fail_state(run, r);
+}
+
+static bool
+owner_permits(enum owner_status status, enum policy_op op)
+{
+	switch (status) {
+	case OWNER_ACTIVE:
+		return true;
+	case OWNER_OFFBOARDING:
+		return op == POLICY_RENEW;
+	case OWNER_SUSPENDED:
+	case OWNER_OFFBOARDED:
+		return false;
+	}
+	return false;
+}
+
+static void
+rule_owner(struct decision_run *run)
+{
+	const struct decide_input *in = run->in;
+	struct rule_result *r = rule_begin(run, "owner.status");
+
+	if (!run->one_asset) {
+		rule_skip(r, "no asset");
+		return;
+	}
+	rule_saw(r, "owner=%s status=%s", in->owner->name, owner_status_name(in->owner->status));
+	if (in->owner->id != in->asset->owner_id)
+		rule_fail(run, r, "the registry gave another asset's owner");
+	else if (!owner_permits(in->owner->status, in->op))
+		rule_fail(run, r, "the owner %s is %s", in->owner->name, owner_status_name(in->owner->status));
+	else
+		rule_pass(r);
+}
+
+static void
+rule_contract(struct decision_run *run)
+{
+	const struct decide_input *in = run->in;
+	struct rule_result *r = rule_begin(run, "owner.contract");
+	char end[TIME_TEXT_MAX];
+	bool cut;
+
+	if (!run->one_asset) {
+		rule_skip(r, "no asset");
+		return;
+	}
+	if (in->owner->contract_end_s == 0) {
+		rule_saw(r, "no end");
+		rule_pass(r);
+		return;
+	}
+	time_text(in->owner->contract_end_s, end);
+	cut = run->filled && run->out->spec.not_after_s == in->owner->contract_end_s;
+	rule_saw(r, "end=%s%s", end, cut ? "; the certificate is cut to it" : "");
+	if (run->contract_runs)
+		rule_pass(r);
+	else
+		rule_fail(run, r, "the contract of the owner %s ended on %s", in->owner->name, end);
+}
+
+void
+decide_asset(struct decision_run *run)
+{
+	rule_known(run);
+	rule_unique(run);
+	rule_state(run);
+	rule_owner(run);
+	rule_contract(run);
+}
+
+static void
+rule_renewal_proof(struct decision_run *run)
+{
+	struct rule_result *r = rule_begin(run, "renewal.proof");
+	const struct proof *proof = &run->in->proof;
+
+	if (run->in->op != POLICY_RENEW || proof->kind == PROOF_NONE) {
+		rule_skip(r, run->in->op != POLICY_RENEW ? "not a renewal" : "no proof");
+		return;
+	}
+	/* RFC 7030, section 3.3.2: "If the certificate to be renewed or rekeyed is appropriate for the
+	   negotiated cipher suite, then the client MUST use it for the TLS handshake". */
+	if (proof->kind != PROOF_OWN) {
+		rule_saw(r, "not the certificate being renewed");
+		rule_fail(run, r, "a renewal is authenticated by the certificate being renewed; enroll instead");
+		return;
+	}
+	rule_saw(r, "certificate=%lld profile=%s", (long long)proof->cert_id, proof->cert_profile);
+	rule_pass(r);
+}
+
+static void
+rule_window(struct decision_run *run)
+{
+	const struct decide_input *in = run->in;
+	struct rule_result *r = rule_begin(run, "renewal.window");
+	int64_t opens_s = in->proof.cert_not_after_s - in->profile->renewal_window_s;
+	char opens[TIME_TEXT_MAX];
+
+	if (in->op != POLICY_RENEW || in->proof.kind != PROOF_OWN) {
+		rule_skip(r, in->op != POLICY_RENEW ? "not a renewal" : "no certificate of ours");
+		return;
+	}
+	time_text(opens_s, opens);
+	rule_saw(r, "opens=%s", opens);
+	if (in->now_s < opens_s)
+		rule_fail(run, r, "it is too early: the certificate may be renewed from %s", opens);
+	else
+		rule_pass(r);
+}
+
+void
+decide_renewal(struct decision_run *run)
+{
+	rule_renewal_proof(run);
+	rule_window(run);
+}

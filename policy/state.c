@@ -1,0 +1,89 @@
+#include "policy/record.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct state_rules rules[ASSET_STATES] = {
+	[ASSET_ORDERED] = { .renewal = RENEWAL_NO },
+	[ASSET_SHIPPED] = { .renewal = RENEWAL_NO },
+	[ASSET_IN_STOCK] = { .enroll_staging = true, .renewal = RENEWAL_NO },
+	[ASSET_STAGED] = { .enroll = true, .renewal = RENEWAL_YES },
+	[ASSET_DEPLOYED] = { .enroll = true, .renewal = RENEWAL_YES },
+	[ASSET_REPAIR] = { .renewal = RENEWAL_GRACE },
+	[ASSET_QUARANTINED] = { .renewal = RENEWAL_NO, .on_entry = ENTRY_HOLD },
+	/* The old owner's, until the new one accepts; accepting moves the asset on. */
+	[ASSET_TRANSFER_PENDING] = { .renewal = RENEWAL_YES },
+	[ASSET_LOST] = { .renewal = RENEWAL_NO, .on_entry = ENTRY_REVOKE, .alert = true },
+	[ASSET_STOLEN] = { .renewal = RENEWAL_NO, .on_entry = ENTRY_REVOKE, .alert = true },
+	[ASSET_DECOMMISSIONED] = { .renewal = RENEWAL_NO, .on_entry = ENTRY_REVOKE, .tombstone = true },
+	[ASSET_DISPOSED] = { .renewal = RENEWAL_NO, .on_entry = ENTRY_REVOKE, .tombstone = true },
+};
+
+#define TO(state) (1u << ASSET_##state)
+
+/*
+ * An asset that was out of sight (lost, stolen) comes back through quarantine
+ * only: a person looks at it before it holds a certificate again. A transfer
+ * ends, accepted or not, before the asset can be retired.
+ */
+static const unsigned moves[ASSET_STATES] = {
+	[ASSET_ORDERED] = TO(SHIPPED) | TO(IN_STOCK) | TO(DECOMMISSIONED),
+	[ASSET_SHIPPED] = TO(IN_STOCK) | TO(STAGED) | TO(QUARANTINED) | TO(LOST) | TO(STOLEN) |
+		TO(DECOMMISSIONED),
+	[ASSET_IN_STOCK] = TO(STAGED) | TO(REPAIR) | TO(QUARANTINED) | TO(TRANSFER_PENDING) | TO(LOST) |
+		TO(STOLEN) | TO(DECOMMISSIONED),
+	[ASSET_STAGED] = TO(IN_STOCK) | TO(DEPLOYED) | TO(REPAIR) | TO(QUARANTINED) | TO(TRANSFER_PENDING) |
+		TO(LOST) | TO(STOLEN) | TO(DECOMMISSIONED),
+	[ASSET_DEPLOYED] = TO(IN_STOCK) | TO(STAGED) | TO(REPAIR) | TO(QUARANTINED) |
+		TO(TRANSFER_PENDING) | TO(LOST) | TO(STOLEN) | TO(DECOMMISSIONED),
+	[ASSET_REPAIR] = TO(IN_STOCK) | TO(STAGED) | TO(DEPLOYED) | TO(QUARANTINED) | TO(LOST) |
+		TO(STOLEN) | TO(DECOMMISSIONED),
+	[ASSET_QUARANTINED] = TO(IN_STOCK) | TO(STAGED) | TO(DEPLOYED) | TO(REPAIR) | TO(LOST) |
+		TO(STOLEN) | TO(DECOMMISSIONED),
+	[ASSET_TRANSFER_PENDING] = TO(IN_STOCK) | TO(STAGED) | TO(DEPLOYED) | TO(QUARANTINED) | TO(LOST) |
+		TO(STOLEN),
+	[ASSET_LOST] = TO(QUARANTINED) | TO(STOLEN) | TO(DECOMMISSIONED),
+	[ASSET_STOLEN] = TO(QUARANTINED) | TO(DECOMMISSIONED),
+	[ASSET_DECOMMISSIONED] = TO(DISPOSED),
+	[ASSET_DISPOSED] = 0,
+};
+
+const struct state_rules *
+asset_state_rules(enum asset_state state)
+{
+	static const struct state_rules nothing = { .renewal = RENEWAL_NO };
+
+	return (unsigned)state < ASSET_STATES ? &rules[state] : &nothing;
+}
+
+#define TARGETS_TEXT_MAX 160
+
+static void
+targets_text(enum asset_state from, char out[TARGETS_TEXT_MAX])
+{
+	size_t n = 0;
+	unsigned to;
+
+	(void)snprintf(out, TARGETS_TEXT_MAX, "nothing; it is final");
+	for (to = 0; to < ASSET_STATES; to++)
+		if ((moves[from] & 1u << to) != 0 && n < TARGETS_TEXT_MAX)
+			n += (size_t)snprintf(out + n, TARGETS_TEXT_MAX - n, "%s%s", n == 0 ? "" : ", ",
+				asset_state_name((enum asset_state)to));
+}
+
+int
+asset_state_move(enum asset_state from, enum asset_state to, struct err *e)
+{
+	char targets[TARGETS_TEXT_MAX];
+
+	if ((unsigned)from >= ASSET_STATES || (unsigned)to >= ASSET_STATES)
+		return err_set(e, ERR_DENIED, "an unknown state");
+	if ((moves[from] & 1u << to) != 0)
+		return 0;
+	targets_text(from, targets);
+	if (from == to)
+		return err_set(e, ERR_DENIED, "the asset is %s already; from there it may become: %s",
+			asset_state_name(from), targets);
+	return err_set(e, ERR_DENIED, "an asset that is %s cannot become %s; allowed: %s", asset_state_name(from),
+		asset_state_name(to), targets);
+}
