@@ -108,7 +108,7 @@ static const struct config_row limits_rows[] = {
 		"How long a connection may stay open between requests." },
 	{ "requests_per_connection", TYPE_INT, AT(config, limit_requests_per_connection), "1000", 1, 1000000, NULL,
 		"Requests after which a kept-alive connection is closed." },
-	{ "auth_failures", TYPE_INT, AT(config, limit_auth_failures), "10", 1, 100000, NULL,
+	{ "auth_failures", TYPE_INT, AT(config, limit_auth_failures), "10", 1, 256, NULL,
 		"Wrong secrets, for one asset or from one address, within auth_window; then further attempts "
 		"are refused for auth_lock." },
 	{ "auth_window", TYPE_DURATION, AT(config, limit_auth_window_s), "\"5m\"", SECONDS(1), DAYS(1), NULL,

@@ -1,0 +1,28 @@
+#include "gateway/ca/ca.h"
+
+#include <string.h>
+
+/* Every connector there is. */
+static const struct ca_ops *const all[] = {
+	&ca_builtin,
+};
+
+const struct ca_ops *
+ca_ops_of(const char *type)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof all / sizeof all[0]; i++)
+		if (strcmp(all[i]->type, type) == 0)
+			return all[i];
+	return NULL;
+}
+
+void
+ca_answer_free(struct ca_answer *answer)
+{
+	if (answer == NULL)
+		return;
+	buf_free(&answer->cert);
+	*answer = (struct ca_answer){ 0 };
+}

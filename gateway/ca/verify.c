@@ -1,0 +1,242 @@
+#include "gateway/ca/leaf.h"
+
+#include <openssl/err.h>
+
+#include "base/timefmt.h"
+#include "gateway/ca/tbs.h"
+
+#define SERIAL_OCTETS_MIN 8
+#define SERIAL_OCTETS_MAX 20 /* RFC 5280, section 4.1.2.2, counts the sign octet */
+
+#define VERSION_3 2
+
+static int
+version_check(const LEAF *leaf, struct err *e)
+{
+	long version = leaf->tbs->version == NULL ? 0 : ASN1_INTEGER_get(leaf->tbs->version);
+
+	if (version != VERSION_3)
+		return err_set(e, ERR_DENIED, "it is not a version 3 certificate");
+	if (leaf->tbs->issuer_uid != NULL || leaf->tbs->subject_uid != NULL)
+		return err_set(e, ERR_DENIED, "it has a unique identifier (RFC 5280, section 4.1.2.8)");
+	return 0;
+}
+
+static int
+serial_check(const ASN1_INTEGER *serial, struct err *e)
+{
+	int len = ASN1_STRING_length(serial);
+	const uint8_t *at = ASN1_STRING_get0_data(serial);
+
+	if (ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER)
+		return err_set(e, ERR_DENIED, "its serial number is negative");
+	if (len < 1 || (len == 1 && at[0] == 0))
+		return err_set(e, ERR_DENIED, "its serial number is zero");
+	if (len < SERIAL_OCTETS_MIN)
+		return err_set(e, ERR_DENIED, "its serial number has %d octets; fewer than %d can be guessed", len,
+			SERIAL_OCTETS_MIN);
+	if (len + (at[0] >> 7) > SERIAL_OCTETS_MAX)
+		return err_set(e, ERR_DENIED, "its serial number is longer than %d octets", SERIAL_OCTETS_MAX);
+	return 0;
+}
+
+static int
+seconds(const ASN1_TIME *t, int64_t *out)
+{
+	struct tm tm;
+
+	if (ASN1_TIME_to_tm(t, &tm) != 1)
+		return -1;
+	*out = time_from_utc(&tm);
+	return 0;
+}
+
+static int
+validity_check(const LEAF *leaf, const struct ca_request *request, struct err *e)
+{
+	const struct cert_spec *spec = request->spec;
+	char limit[TIME_TEXT_MAX];
+	int64_t before = 0, after = 0;
+
+	if (seconds(leaf->tbs->validity->notBefore, &before) != 0 ||
+	    seconds(leaf->tbs->validity->notAfter, &after) != 0)
+		return err_set(e, ERR_DENIED, "its validity is not a time");
+	if (before < spec->not_before_s) {
+		time_text(spec->not_before_s, limit);
+		return err_set(e, ERR_DENIED, "it is valid before the approved %s", limit);
+	}
+	if (after > spec->not_after_s) {
+		time_text(spec->not_after_s, limit);
+		return err_set(e, ERR_DENIED, "it is valid beyond the approved %s", limit);
+	}
+	if (after <= before || after <= request->now_s)
+		return err_set(e, ERR_DENIED, "it has expired already");
+	return 0;
+}
+
+/* The octets of a whole SEQUENCE; len 0 when it is something else. */
+static struct bytes
+sequence_octets(const ASN1_TYPE *any)
+{
+	if (any->type != V_ASN1_SEQUENCE)
+		return bytes_of(NULL, 0);
+	return bytes_of(ASN1_STRING_get0_data(any->value.sequence),
+		(size_t)ASN1_STRING_length(any->value.sequence));
+}
+
+static int
+key_check(const LEAF *leaf, const struct ca_request *request, struct err *e)
+{
+	struct bytes found = sequence_octets(leaf->tbs->key);
+
+	if (found.len == 0 || !bytes_equal(found, request->spki))
+		return err_set(e, ERR_DENIED, "it certifies another key than the one that was proven");
+	return 0;
+}
+
+/* Octets first: decoding a name and bringing it to the canonical form costs more than the rest of the parse. */
+static bool
+names_issuer(const LEAF *leaf, const X509_NAME *issuer)
+{
+	CLEANUP(X509_NAME) X509_NAME *decoded = NULL;
+	struct bytes found = sequence_octets(leaf->tbs->issuer);
+	const uint8_t *der = NULL, *p = found.at;
+	size_t len = 0;
+
+	if (found.len == 0 || X509_NAME_get0_der(issuer, &der, &len) != 1)
+		return false;
+	if (bytes_equal(found, bytes_of(der, len)))
+		return true;
+	decoded = d2i_X509_NAME(NULL, &p, (long)found.len);
+	return decoded != NULL && X509_NAME_cmp(decoded, issuer) == 0;
+}
+
+static int
+issuer_check(const LEAF *leaf, X509 *issuer, struct err *e)
+{
+	const ASN1_OCTET_STRING *own = X509_get0_subject_key_id(issuer);
+	AUTHORITY_KEYID *named;
+	void *decoded = NULL;
+	bool critical, differs;
+
+	if (!names_issuer(leaf, X509_get_subject_name(issuer)))
+		return err_set(e, ERR_DENIED, "it names another issuer");
+	if (leaf_extension(leaf, NID_authority_key_identifier, &decoded, &critical, e) != 0)
+		return -1;
+	named = decoded;
+	differs = named != NULL && named->keyid != NULL && own != NULL &&
+		ASN1_OCTET_STRING_cmp(named->keyid, own) != 0;
+	AUTHORITY_KEYID_free(named);
+	if (differs)
+		return err_set(e, ERR_DENIED, "its authorityKeyIdentifier is not the issuer's");
+	return 0;
+}
+
+/* SHA-1 and MD5 are not on the list, whatever OpenSSL's configuration allows. */
+static const EVP_MD *
+digest_of(int nid)
+{
+	if (nid == NID_sha256)
+		return ossl_sha256();
+	if (nid == NID_sha384)
+		return ossl_sha384();
+	return nid == NID_sha512 ? ossl_sha512() : NULL;
+}
+
+static const char *
+key_type_of(int nid)
+{
+	if (nid == NID_rsaEncryption)
+		return "RSA";
+	if (nid == NID_X9_62_id_ecPublicKey)
+		return "EC";
+	return nid == NID_ED25519 ? "ED25519" : NULL;
+}
+
+/* A verification context for the leaf's algorithm and the issuer's key. */
+static int
+context_make(const LEAF *leaf, X509 *issuer, EVP_MD_CTX **out, struct err *e)
+{
+	CLEANUP(EVP_MD_CTX) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	EVP_PKEY *key = X509_get0_pubkey(issuer);
+	int digest = NID_undef, type = NID_undef, nid = OBJ_obj2nid(leaf->algorithm->algorithm);
+	const char *name;
+	const EVP_MD *md;
+
+	if (ctx == NULL)
+		return err_set(e, ERR_NOMEM, "signature check: no memory");
+	if (key == NULL)
+		return err_ossl(e, ERR_DENIED, "the issuer's public key");
+	(void)OBJ_find_sigid_algs(nid, &digest, &type);
+	md = digest_of(digest);
+	name = key_type_of(type);
+	if (name == NULL || (md == NULL && nid != NID_ED25519))
+		return err_set(e, ERR_DENIED, "its signature algorithm is not acceptable");
+	if (!EVP_PKEY_is_a(key, name))
+		return err_set(e, ERR_DENIED, "its signature algorithm does not fit the issuer's key");
+	if (EVP_DigestVerifyInit(ctx, NULL, md, NULL, key) != 1)
+		return err_ossl(e, ERR_DENIED, "signature check");
+	*out = ctx;
+	ctx = NULL;
+	return 0;
+}
+
+static int
+signature_check(const LEAF *leaf, X509 *issuer, const EVP_MD_CTX *prepared, struct err *e)
+{
+	CLEANUP(EVP_MD_CTX) EVP_MD_CTX *ctx = NULL;
+	const ASN1_BIT_STRING *s = leaf->signature;
+
+	if (X509_ALGOR_cmp(leaf->tbs->signature, leaf->algorithm) != 0)
+		return err_set(e, ERR_DENIED, "it names two signature algorithms (RFC 5280, section 4.1.1.2)");
+	if (prepared == NULL) {
+		if (context_make(leaf, issuer, &ctx, e) != 0)
+			return -1;
+	} else {
+		ctx = EVP_MD_CTX_new();
+		if (ctx == NULL || EVP_MD_CTX_copy_ex(ctx, prepared) != 1)
+			return err_ossl(e, ERR_NOMEM, "signature check");
+	}
+	if (EVP_DigestVerify(ctx, ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s), leaf->tbs->enc.enc,
+	    (size_t)leaf->tbs->enc.len) != 1)
+		return err_ossl(e, ERR_DENIED, "its signature is not the issuer's");
+	return 0;
+}
+
+static int
+leaf_check(struct bytes cert, const struct ca_request *request, X509 *issuer, const EVP_MD_CTX *prepared,
+	struct err *e)
+{
+	CLEANUP(leaf) LEAF *leaf = NULL;
+
+	if (leaf_parse(cert, &leaf, e) != 0) {
+		e->code = ERR_DENIED;
+		return -1;
+	}
+	if (version_check(leaf, e) != 0 || serial_check(leaf->tbs->serial, e) != 0 ||
+	    validity_check(leaf, request, e) != 0 || key_check(leaf, request, e) != 0 ||
+	    leaf_extensions_check(leaf, request, e) != 0 ||
+	    leaf_names_check(leaf, request->spec, e) != 0 || issuer_check(leaf, issuer, e) != 0)
+		return -1;
+	return signature_check(leaf, issuer, prepared, e);
+}
+
+int
+leaf_verify(struct bytes cert, const struct ca_request *request, X509 *issuer, const EVP_MD_CTX *prepared,
+	struct err *e)
+{
+	int result = leaf_check(cert, request, issuer, prepared, e);
+
+	/* What a strange certificate leaves in OpenSSL's queue must not explain a later failure. */
+	if (result != 0)
+		ERR_clear_error();
+	return result;
+}
+
+int
+ca_verify_issued(struct bytes cert, const struct ca_request *request, X509 *issuer, struct err *e)
+{
+	if (leaf_verify(cert, request, issuer, NULL, e) != 0)
+		return err_prefix(e, "the CA's certificate is not what was approved");
+	return 0;
+}
