@@ -71,7 +71,7 @@ progress_format(struct buf *out, const char *what, uint64_t done, uint64_t total
 		done = total;
 	format_numbers(&numbers, done, total, elapsed_us);
 	buf_append_text(out, what);
-	taken = strlen(what) + numbers.len + 4;
+	taken = strlen(what) + numbers.len + sizeof " []";
 	if (total != 0 && width >= taken + BAR_MIN)
 		format_bar(out, done, total, width - taken < BAR_MAX ? width - taken : BAR_MAX);
 	buf_append_bytes(out, buf_bytes(&numbers));

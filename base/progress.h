@@ -38,7 +38,7 @@ void progress_end(struct progress *p, uint64_t done);
 
 /*
  * The text alone, without newline, appended to out: "what [####....]  40 %  4/10  2/s  ETA 0:03".
- * width  columns to fill with the bar; 0 leaves the bar out
+ * width  columns of the terminal, the last of which stays free; 0 leaves the bar out
  */
 void progress_format(struct buf *out, const char *what, uint64_t done, uint64_t total, int64_t elapsed_us,
 	size_t width);

@@ -50,7 +50,7 @@ character_columns(uint32_t c)
 	return within(c, wide, sizeof wide / sizeof wide[0]) ? 2 : 1;
 }
 
-/* One character from the front of text, or U+FFFD and one octet when it is malformed or a control. */
+/* One character from the front of text; U+FFFD for a control, and for an octet that begins none. */
 static uint32_t
 next_character(struct bytes text, size_t *len)
 {
@@ -67,10 +67,10 @@ next_character(struct bytes text, size_t *len)
 			return 0xfffd;
 		c = c << 6 | (text.at[i] & 0x3f);
 	}
-	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c < least[want] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+	if (c < least[want] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
 		return 0xfffd;
 	*len = want;
-	return c;
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) ? 0xfffd : c;
 }
 
 size_t

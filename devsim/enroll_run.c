@@ -1,0 +1,306 @@
+/*
+ * devsim enroll: the conversation with the server.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/err.h>
+
+#include "base/timefmt.h"
+#include "devsim/csr.h"
+#include "devsim/devsim.h"
+#include "devsim/enroll.h"
+#include "devsim/files.h"
+#include "est/body.h"
+#include "est/csrattrs.h"
+
+#define BINDING_TEXT_MAX 256
+#define RETRY_DEFAULT_S  5 /* a 202 without Retry-After, which RFC 7030, section 4.2.3 forbids */
+#define RETRY_MIN_S      1
+
+/* The key identifier the request names, and the server has to find: that of the client certificate. */
+static struct bytes
+own_key_id(const struct enroll_run *run)
+{
+	const ASN1_OCTET_STRING *id = NULL;
+
+	if (run->options.decrypt)
+		id = X509_get0_subject_key_id(run->device.cert);
+	return id == NULL ? bytes_of(NULL, 0) : bytes_of(ASN1_STRING_get0_data(id), (size_t)ASN1_STRING_length(id));
+}
+
+static int
+binding_text(const struct enroll_run *run, struct buf *out, struct err *e)
+{
+	uint8_t other[32];
+	struct est_binding binding;
+
+	if (run->options.binding == BINDING_NONE)
+		return 0;
+	if (run->options.binding == BINDING_WRONG) {
+		if (random_octets(other, sizeof other, e) != 0)
+			return -1;
+		base64_encode(out, bytes_of(other, sizeof other), 0);
+		return 0;
+	}
+	tls_binding(run->client.conn.ssl, &binding);
+	est_binding_text(&binding, out);
+	if (out->len == 0)
+		return err_set(e, ERR_UNSUPPORTED, "this connection has no channel binding "
+			"(TLS 1.2 without extended master secret)");
+	return 0;
+}
+
+static int
+make_names(struct enroll_run *run, struct err *e)
+{
+	const struct enroll_options *o = &run->options;
+	char common_name[DEVICE_NAME_MAX + 8];
+
+	if (run->subject.len != 0)
+		return 0;
+	if (o->subject == NULL && o->alt_names.count == 0 && o->choice == CHOICE_REENROLL && run->has_device)
+		return csr_names_of(run->device.cert, &run->subject, &run->alt_names, e);
+	(void)snprintf(common_name, sizeof common_name, "CN=%s", run->name);
+	if (csr_subject(o->subject != NULL ? o->subject : common_name, &run->subject, e) != 0)
+		return -1;
+	return o->alt_names.count == 0 ? 0 :
+		csr_alt_names(o->alt_names.at, o->alt_names.count, &run->alt_names, e);
+}
+
+static int
+make_key(struct enroll_run *run, struct err *e)
+{
+	if (run->key != NULL)
+		return 0;
+	if (!run->options.reuse_key)
+		return key_make(&run->key_spec, &run->key, e);
+	run->key = run->device.key;
+	return EVP_PKEY_up_ref(run->key) == 1 ? 0 : err_ossl(e, ERR_BUG, "key");
+}
+
+int
+enroll_save_csr(const struct enroll_run *run, const char *path, struct err *e)
+{
+	CLEANUP(buf) struct buf pem = { 0 };
+	char key_path[FILE_PATH_MAX];
+
+	pem_encode(&pem, "CERTIFICATE REQUEST", buf_bytes(&run->csr));
+	if (file_path(key_path, e, "%s.key", path) != 0 ||
+	    (run->key != NULL && key_save(key_path, run->key, e) != 0))
+		return -1;
+	return file_write(path, buf_bytes(&pem), FILE_MODE_PUBLIC, e);
+}
+
+int
+enroll_make_csr(struct enroll_run *run, struct err *e)
+{
+	CLEANUP(buf) struct buf challenge = { 0 };
+	struct csr_spec spec = { .ask_ca = run->options.ask_ca };
+
+	if (make_names(run, e) != 0 || make_key(run, e) != 0 || binding_text(run, &challenge, e) != 0)
+		return -1;
+	spec.subject = buf_bytes(&run->subject);
+	spec.alt_names = buf_bytes(&run->alt_names);
+	spec.challenge = buf_text(&challenge);
+	spec.decrypt_key_id = bytes_of(run->kek_id, run->kek_id_len);
+	spec.asym_decrypt_key_id = own_key_id(run);
+	if (run->options.decrypt && spec.asym_decrypt_key_id.len == 0)
+		return err_set(e, ERR_UNSUPPORTED, "the client certificate has no subject key identifier to ask with");
+	buf_clear(&run->csr);
+	buf_clear(&run->spki);
+	if (csr_build(&spec, run->key, &run->csr, e) != 0 || key_spki(run->key, &run->spki, e) != 0)
+		return -1;
+	return run->options.save_csr == NULL ? 0 : enroll_save_csr(run, run->options.save_csr, e);
+}
+
+int
+enroll_load_csr(struct enroll_run *run, struct err *e)
+{
+	CLEANUP(X509_REQ) X509_REQ *req = NULL;
+	CLEANUP(buf) struct buf file = { 0 };
+	char key_path[FILE_PATH_MAX];
+	const uint8_t *at;
+	uint8_t *der = NULL;
+	int len;
+
+	if (file_read(run->options.repeat_csr, &file, e) != 0 ||
+	    est_body_decode(buf_bytes(&file), true, &run->csr, e) != 0)
+		return err_prefix(e, "%.100s", run->options.repeat_csr);
+	/* One that OpenSSL cannot read is sent all the same: somebody wants to see the refusal. */
+	at = run->csr.at;
+	req = d2i_X509_REQ(NULL, &at, (long)run->csr.len);
+	if (req != NULL) {
+		len = i2d_X509_PUBKEY(X509_REQ_get_X509_PUBKEY(req), &der);
+		if (len > 0)
+			buf_append(&run->spki, der, (size_t)len);
+		OPENSSL_free(der);
+	}
+	ERR_clear_error();
+	if (file_path(key_path, e, "%s.key", run->options.repeat_csr) != 0)
+		return -1;
+	return file_exists(key_path) ? key_load(key_path, &run->key, e) : 0;
+}
+
+/* Connect if needed, send, receive. An enum devsim_exit. */
+static int
+exchange(struct enroll_run *run, enum est_op op, struct err *e)
+{
+	CLEANUP(buf) struct buf body = { 0 };
+	struct est_request request = { .op = op };
+
+	if (!client_connected(&run->client)) {
+		if (client_connect(&run->client, run->has_device ? &run->device : NULL, e) != 0)
+			return DEVSIM_SERVER;
+		/* The binding of the last connection means nothing on this one. */
+		if (run->options.binding == BINDING_AUTO && run->options.repeat_csr == NULL)
+			buf_clear(&run->csr);
+	}
+	if (strcmp(est_op_method(op), "POST") == 0) {
+		if (run->csr.len == 0 &&
+		    (run->options.repeat_csr != NULL ? enroll_load_csr(run, e) : enroll_make_csr(run, e)) != 0)
+			return e->code == ERR_MALFORMED ? DEVSIM_USAGE : DEVSIM_LOCAL;
+		base64_encode(&body, buf_bytes(&run->csr), 0);
+		request.body = buf_bytes(&body);
+	}
+	if (run->authorization.len != 0)
+		request.authorization = buf_text(&run->authorization);
+	if (client_exchange(&run->client, &request, e) != 0)
+		return e->code == ERR_MALFORMED || e->code == ERR_LIMIT ? DEVSIM_MALFORMED : DEVSIM_SERVER;
+	run->status = run->client.conn.answer.status;
+	run->retry_after_s = http_retry_after_s(&run->client.conn.answer, time_now_s());
+	answer_reason(&run->client.conn.answer, run->reason, sizeof run->reason);
+	return DEVSIM_OK;
+}
+
+static int
+status_error(const struct enroll_run *run, struct err *e)
+{
+	int code = status_exit(run->status);
+
+	if (code == DEVSIM_PENDING)
+		(void)err_set(e, ERR_PENDING, "pending: HTTP 202, ask again in %lld s", (long long)run->retry_after_s);
+	else if (code != DEVSIM_OK)
+		(void)err_set(e, code == DEVSIM_REFUSED ? ERR_DENIED : ERR_UPSTREAM, "HTTP %d%s%s", run->status,
+			run->reason[0] == '\0' ? "" : ": ", run->reason);
+	return code;
+}
+
+static int
+malformed(int failed)
+{
+	return failed == 0 ? DEVSIM_OK : DEVSIM_MALFORMED;
+}
+
+static int
+run_cacerts(struct enroll_run *run, STACK_OF(X509) **out, struct err *e)
+{
+	int code = exchange(run, EST_OP_CACERTS, e);
+
+	if (code == DEVSIM_OK)
+		code = status_error(run, e);
+	if (code == DEVSIM_OK && run->status != 200)
+		return malformed(err_set(e, ERR_MALFORMED, "an empty answer to /cacerts"));
+	return code == DEVSIM_OK ? malformed(answer_certs(&run->client.conn.answer, out, e)) : code;
+}
+
+static int
+run_csrattrs(struct enroll_run *run, struct err *e)
+{
+	CLEANUP(buf) struct buf der = { 0 };
+	int code = exchange(run, EST_OP_CSRATTRS, e);
+
+	if (code != DEVSIM_OK)
+		return code;
+	/* RFC 7030, section 4.5.2: 204 and 404 say that there are no attributes to ask for. */
+	if (run->status == 204 || run->status == 404)
+		return DEVSIM_OK;
+	code = status_error(run, e);
+	if (code != DEVSIM_OK)
+		return code;
+	if (answer_octets(&run->client.conn.answer, "application/csrattrs", &der, e) != 0 ||
+	    est_csrattrs_decode(buf_bytes(&der), &run->csrattrs, e) != 0)
+		return DEVSIM_MALFORMED;
+	return DEVSIM_OK;
+}
+
+static void
+sleep_s(int64_t seconds)
+{
+	struct timespec t = { .tv_sec = seconds };
+
+	while (nanosleep(&t, &t) != 0 && errno == EINTR)
+		;
+}
+
+/* RFC 7030, section 4.2.3: the client "simply sends the same request repeatedly until it receives a different response". */
+static int
+exchange_until_done(struct enroll_run *run, enum est_op op, struct err *e)
+{
+	int64_t until_us = time_monotonic_us() + run->options.wait_s * 1000000;
+	int code;
+
+	for (;;) {
+		int64_t pause_s;
+
+		code = exchange(run, op, e);
+		if (code == DEVSIM_OK)
+			code = status_error(run, e);
+		if (code != DEVSIM_PENDING || run->options.wait_s == 0)
+			return code;
+		pause_s = run->retry_after_s < 0 ? RETRY_DEFAULT_S : run->retry_after_s;
+		if (pause_s < RETRY_MIN_S)
+			pause_s = RETRY_MIN_S;
+		if (time_monotonic_us() + pause_s * 1000000 > until_us)
+			return code;
+		if (run->options.verbose)
+			(void)fprintf(stderr, "* pending; asking again in %lld s\n", (long long)pause_s);
+		sleep_s(pause_s);
+		run->polls++;
+	}
+}
+
+/* The answer holds a certificate for our key, and it chains to what we trust. */
+static int
+check_issued(struct enroll_run *run, struct err *e)
+{
+	CLEANUP(buf) struct buf made = { 0 };
+	struct bytes spki = buf_bytes(&run->spki);
+
+	if (run->made_key != NULL) {
+		if (key_spki(run->made_key, &made, e) != 0)
+			return -1;
+		spki = buf_bytes(&made);
+	}
+	/* A request that could not be read has no key to compare with. */
+	run->issued = spki.len == 0 ? sk_X509_value(run->certs, 0) : certs_with_key(run->certs, spki);
+	if (run->issued == NULL)
+		return err_set(e, ERR_MALFORMED, "the issued certificate is for another key than the request's");
+	return run->cas == NULL ? 0 : chain_check(run->issued, run->certs, run->cas, e);
+}
+
+int
+enroll_request(struct enroll_run *run, struct err *e)
+{
+	static const enum est_op ops[] = { [CHOICE_ENROLL] = EST_OP_SIMPLEENROLL,
+		[CHOICE_REENROLL] = EST_OP_SIMPLEREENROLL, [CHOICE_KEYGEN] = EST_OP_SERVERKEYGEN };
+	const struct enroll_options *o = &run->options;
+	int code = DEVSIM_OK;
+
+	if (o->choice == CHOICE_CACERTS)
+		return run_cacerts(run, &run->certs, e);
+	if (o->choice == CHOICE_CSRATTRS)
+		return run_csrattrs(run, e);
+	if (o->cacerts_first && run->cas == NULL)
+		code = run_cacerts(run, &run->cas, e);
+	if (code == DEVSIM_OK)
+		code = exchange_until_done(run, ops[o->choice], e);
+	if (code != DEVSIM_OK)
+		return code;
+	if ((o->choice == CHOICE_KEYGEN ? enroll_open_keygen(run, e) :
+		answer_certs(&run->client.conn.answer, &run->certs, e)) != 0)
+		return DEVSIM_MALFORMED;
+	return malformed(check_issued(run, e));
+}

@@ -1,0 +1,265 @@
+/*
+ * devsim fleet: options, and the order of things.
+ */
+#define _GNU_SOURCE
+#include "devsim/fleet.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/timefmt.h"
+#include "devsim/devsim.h"
+#include "devsim/options.h"
+
+#define CONCURRENCY_DEFAULT 16
+#define TIMEOUT_DEFAULT_S   30
+#define KEEP_ALIVE_BARE     "100"
+#define HELD_MAX            100000
+#define KEEP_ALIVE_MAX      1000000
+#define SOURCES_MAX         200
+
+static const char fleet_usage[] =
+	"usage: devsim fleet --devices DIR --url URL --cacert FILE [--op enroll|reenroll|cacerts] [options]\n"
+	"\n"
+	"Be many devices at once, and measure. Each device is used once, unless --operations or --duration\n"
+	"say otherwise. Keys and requests are made before the clock starts.\n";
+
+static const char fleet_examples[] =
+	"\nexamples:\n"
+	"  every device of a factory once, sixteen at a time, certificates kept for a renewal:\n"
+	"    devsim fleet --devices factory --url https://localhost:8443 --cacert root.pem --out issued\n"
+	"    devsim fleet --op reenroll --devices issued --url https://localhost:8443 --cacert root.pem --out issued\n"
+	"  200 arrivals a second for a minute, latency counted from when each should have begun:\n"
+	"    devsim fleet --devices factory --url URL --cacert root.pem --rate 200 --duration 60s --concurrency 500\n"
+	"  the same fleet while 5000 idle and 1000 slow clients hold connections:\n"
+	"    devsim fleet --devices factory --url URL --cacert root.pem --hold-idle 5000 --slow 1000\n"
+	"\nexit codes: 0 everything was issued, 1 local trouble, 2 usage, 3 nothing worse than refusals,\n"
+	"  4 nothing worse than pending answers, 5 failures\n";
+
+#define AT(field) offsetof(struct fleet_options, field)
+
+static const struct option_spec specs[] = {
+	{ .kind = OPTION_SECTION, .help = "where to" },
+	{ "url", 'u', OPTION_TEXT, NULL, AT(client.url), "URL",
+		"https://host[:port][/.well-known/est]" },
+	{ "label", 'l', OPTION_TEXT, NULL, AT(client.label), "LABEL",
+		"the label in the path; default: none" },
+	{ "cacert", 0, OPTION_TEXT, NULL, AT(client.tls.cacert), "FILE",
+		"trust anchors (PEM) the server is verified against" },
+	{ "insecure", 0, OPTION_FLAG, NULL, AT(client.tls.insecure), NULL,
+		"do not verify the server" },
+	{ "tls", 0, OPTION_CHOICE, NULL, AT(client.tls.version), TLS_VERSION_CHOICES,
+		"protocol version; default: any" },
+	{ "timeout", 0, OPTION_DURATION, NULL, AT(client.timeout_s), "TIME",
+		"for each connection and each exchange; default: 30s" },
+	{ "retry", 0, OPTION_NUMBER, NULL, AT(client.retries), "N",
+		"try N times more when no connection can be made; default: 0" },
+	{ "sources", 0, OPTION_NUMBER, NULL, AT(sources), "N",
+		"IPv4 loopback only: connect from N addresses, 127.0.1.1 and up, in turn" },
+	{ .kind = OPTION_SECTION, .help = "who and what" },
+	{ "devices", 'd', OPTION_TEXT, NULL, AT(devices), "DIR",
+		"the devices: DIR/devices of a factory, or a folder of NAME.pem and NAME.key" },
+	{ "count", 'n', OPTION_NUMBER, NULL, AT(count), "N",
+		"use the first N devices; default: all" },
+	{ "op", 'o', OPTION_CHOICE, NULL, AT(op), FLEET_OPS, "default: enroll" },
+	{ "key", 'k', OPTION_TEXT, NULL, AT(key), "KIND",
+		KEY_SPEC_HELP "; default: ec:P-256" },
+	{ "binding", 0, OPTION_FLAG, NULL, AT(bind), NULL,
+		"channel binding in every request, which is then signed within the measured time" },
+	{ .kind = OPTION_SECTION, .help = "how much" },
+	{ "once", 0, OPTION_FLAG, NULL, AT(once), NULL,
+		"each device once (with --keep-alive: one connection each); the default" },
+	{ "operations", 0, OPTION_NUMBER, NULL, AT(operations), "N",
+		"N operations, devices in turn, every request with a new key" },
+	{ "duration", 0, OPTION_DURATION, NULL, AT(duration_s), "TIME",
+		"begin nothing new after this long" },
+	{ "concurrency", 'c', OPTION_NUMBER, NULL, AT(concurrency), "C",
+		"connections at a time; default: 16" },
+	{ "rate", 'r', OPTION_REAL, NULL, AT(rate), "R",
+		"open loop: R arrivals a second, at most C under way; latency counts from the intended "
+		"start" },
+	{ "keep-alive", 0, OPTION_NUMBER, KEEP_ALIVE_BARE, AT(keep_alive), "K",
+		"K operations on each connection, all of one device; alone: 100" },
+	{ "threads", 't', OPTION_NUMBER, NULL, AT(threads), "T",
+		"worker threads; default: 1" },
+	{ "pool", 0, OPTION_NUMBER, NULL, AT(pool), "N",
+		"requests made beforehand when only --duration limits the run; default: 20000, or as many "
+		"as --rate needs" },
+	{ "hold-idle", 0, OPTION_NUMBER, NULL, AT(hold_idle), "N",
+		"hold N idle TLS connections during the run" },
+	{ "slow", 0, OPTION_NUMBER, NULL, AT(slow), "N",
+		"hold N clients that send one octet of a request a second" },
+	{ .kind = OPTION_SECTION, .help = "what comes of it" },
+	{ "out", 0, OPTION_TEXT, NULL, AT(out), "DIR",
+		"write NAME.pem and NAME.key of every certificate, after the run" },
+	{ "report", 0, OPTION_TEXT, NULL, AT(report), "FILE", "write the report as JSON" },
+	{ "json", 0, OPTION_FLAG, NULL, AT(json), NULL, "the report as JSON on stdout" },
+	{ "quiet", 'q', OPTION_FLAG, NULL, AT(quiet), NULL, "no progress" },
+	{ 0 },
+};
+
+static int
+parse(struct fleet_options *o, int argc, char **argv, struct err *e)
+{
+	bool help = false;
+
+	if (options_parse(specs, o, argc, argv, &help, e) != 0)
+		return -1;
+	if (help) {
+		(void)fputs(fleet_usage, stdout);
+		options_help(specs, stdout);
+		(void)fputs(fleet_examples, stdout);
+		exit(DEVSIM_OK);
+	}
+	return 0;
+}
+
+static int
+check_options(const struct fleet_options *o, struct err *e)
+{
+	if (o->client.url == NULL)
+		return err_set(e, ERR_MALFORMED, "--url is needed (devsim fleet --help)");
+	if (o->client.tls.cacert == NULL && !o->client.tls.insecure)
+		return err_set(e, ERR_MALFORMED, "--cacert FILE is needed to verify the server (or say --insecure)");
+	if (o->devices == NULL && o->op != FLEET_CACERTS)
+		return err_set(e, ERR_MALFORMED, "--devices DIR is needed for --op enroll and reenroll");
+	if (o->devices == NULL && o->operations == 0 && o->duration_s == 0)
+		return err_set(e, ERR_MALFORMED, "--op cacerts without --devices needs --operations or --duration");
+	if (o->once && (o->operations != 0 || o->duration_s != 0))
+		return err_set(e, ERR_MALFORMED, "--once and --operations or --duration exclude each other");
+	if (o->concurrency == 0 || o->concurrency > FLEET_CONCURRENCY_MAX)
+		return err_set(e, ERR_LIMIT, "--concurrency: 1 to %d", FLEET_CONCURRENCY_MAX);
+	if (o->threads == 0 || o->threads > FLEET_THREADS_MAX || o->threads > o->concurrency)
+		return err_set(e, ERR_LIMIT, "--threads: 1 to %d, and not more than --concurrency", FLEET_THREADS_MAX);
+	if (o->keep_alive == 0 || o->keep_alive > KEEP_ALIVE_MAX)
+		return err_set(e, ERR_LIMIT, "--keep-alive: 1 to %d", KEEP_ALIVE_MAX);
+	if (o->hold_idle > HELD_MAX || o->slow > HELD_MAX)
+		return err_set(e, ERR_LIMIT, "--hold-idle and --slow: at most %d", HELD_MAX);
+	if (o->sources > SOURCES_MAX)
+		return err_set(e, ERR_LIMIT, "--sources: at most %d", SOURCES_MAX);
+	return 0;
+}
+
+static struct fleet *interrupted;
+
+void
+fleet_interrupt(struct fleet *fleet)
+{
+	atomic_store(&fleet->stop, true);
+}
+
+static void
+on_signal(int number)
+{
+	(void)number;
+	fleet_interrupt(interrupted);
+}
+
+/* The first ^C ends the run with a report, the second one the program. */
+static void
+catch_interrupt(struct fleet *fleet)
+{
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+
+	interrupted = fleet;
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGTERM, &action, NULL);
+}
+
+static void
+raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int
+check_file_limit(const struct fleet_options *o, struct err *e)
+{
+	uint64_t need = o->concurrency + o->hold_idle + o->slow + 64;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < need)
+		return err_set(e, ERR_LIMIT, "%llu open files are needed and %llu allowed (ulimit -n)",
+			(unsigned long long)need, (unsigned long long)limit.rlim_cur);
+	return 0;
+}
+
+static double
+cpu_s(void)
+{
+	struct rusage usage;
+
+	(void)getrusage(RUSAGE_SELF, &usage);
+	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+		(double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static int
+run(struct fleet *fleet, struct err *e)
+{
+	struct fleet_hold *hold = NULL;
+	int rc;
+
+	if (check_file_limit(&fleet->options, e) != 0 || fleet_load(fleet, e) != 0 || fleet_prepare(fleet, e) != 0)
+		return -1;
+	fleet->prepare_s = cpu_s();
+	catch_interrupt(fleet);
+	if (fleet_hold_start(fleet, &hold, e) != 0)
+		return -1;
+	rc = fleet_run(fleet, e);
+	fleet_hold_stop(hold, fleet);
+	(void)signal(SIGINT, SIG_DFL);
+	(void)signal(SIGTERM, SIG_DFL);
+	if (rc != 0 || fleet_store(fleet, e) != 0)
+		return -1;
+	return fleet_report(fleet, e);
+}
+
+static int
+exit_of(const struct fleet_stats *total)
+{
+	if (total->failed > 0 || total->ok + total->refused + total->pending == 0)
+		return DEVSIM_SERVER;
+	if (total->refused > 0)
+		return DEVSIM_REFUSED;
+	return total->pending > 0 ? DEVSIM_PENDING : DEVSIM_OK;
+}
+
+int
+fleet_main(int argc, char **argv)
+{
+	struct fleet *fleet = calloc(1, sizeof *fleet);
+	struct err e = { 0 };
+	struct url url;
+	int code;
+
+	if (fleet == NULL) {
+		(void)err_set(&e, ERR_NOMEM, "no memory");
+		return devsim_complain(DEVSIM_LOCAL, &e);
+	}
+	fleet->options = (struct fleet_options){ .concurrency = CONCURRENCY_DEFAULT, .threads = 1, .keep_alive = 1,
+		.key = KEY_SPEC_DEFAULT, .client = { .label = "", .timeout_s = TIMEOUT_DEFAULT_S } };
+	raise_file_limit();
+	if (parse(&fleet->options, argc - 1, argv + 1, &e) != 0 || check_options(&fleet->options, &e) != 0 ||
+	    key_spec_parse(fleet->options.key, &fleet->key_spec, &e) != 0 ||
+	    url_parse(fleet->options.client.url, &url, &e) != 0)
+		code = devsim_complain(DEVSIM_USAGE, &e);
+	else if (tls_new(&fleet->options.client.tls, &url, &fleet->tls, &e) != 0)
+		code = devsim_complain(DEVSIM_LOCAL, &e);
+	else if (target_open(&fleet->target, &url, &e) != 0)
+		code = devsim_complain(DEVSIM_SERVER, &e);
+	else {
+		fleet->target.sources = (unsigned)fleet->options.sources;
+		code = run(fleet, &e) == 0 ? exit_of(&fleet->total) : devsim_complain(DEVSIM_LOCAL, &e);
+	}
+	fleet_free(fleet);
+	free(fleet);
+	return code;
+}

@@ -1,0 +1,308 @@
+#define _GNU_SOURCE
+#include "devsim/fleet_lane.h"
+
+#include <string.h>
+
+#include "base/timefmt.h"
+#include "devsim/devsim.h"
+
+#define SECOND_US      1000000
+#define BACKOFF_US     100000
+#define BACKOFF_MAX_US 2000000
+
+void
+lane_init(struct lane *lane, struct fleet *fleet, struct fleet_stats *stats)
+{
+	*lane = (struct lane){ .fleet = fleet, .stats = stats, .state = LANE_WAITING };
+	conn_init(&lane->conn, &fleet->target, fleet->tls);
+}
+
+void
+lane_free(struct lane *lane)
+{
+	conn_free(&lane->conn);
+	prepared_free(&lane->late);
+}
+
+static int64_t
+deadline_us(const struct lane *lane)
+{
+	return time_monotonic_us() + lane->fleet->options.client.timeout_s * SECOND_US;
+}
+
+static void
+finish(struct lane *lane)
+{
+	conn_close(&lane->conn);
+	lane->state = LANE_FINISHED;
+}
+
+/* The next operation of the batch, or the first of the next batch; false: there is none left. */
+static bool
+take_operation(struct lane *lane)
+{
+	struct fleet *fleet = lane->fleet;
+	uint64_t per_batch = fleet->options.keep_alive;
+
+	if (lane->in_batch && lane->step + 1 < per_batch)
+		lane->step++;
+	else {
+		if (lane->in_batch)
+			conn_close(&lane->conn);
+		lane->batch = atomic_fetch_add(&fleet->next_batch, 1);
+		lane->step = 0;
+		lane->in_batch = true;
+		lane->device = fleet->device_count == 0 ? 0 : (size_t)(lane->batch % fleet->device_count);
+	}
+	lane->operation = lane->batch * per_batch + lane->step;
+	lane->attempts = 0;
+	lane->reopened = false;
+	return fleet->operations == 0 || lane->operation < fleet->operations;
+}
+
+static void
+open_connection(struct lane *lane)
+{
+	const struct fleet *fleet = lane->fleet;
+
+	lane->state = LANE_OPENING;
+	lane->opened_us = time_monotonic_us();
+	conn_open(&lane->conn, fleet->device_count == 0 ? NULL : &fleet->devices[lane->device], deadline_us(lane));
+}
+
+static void
+count_done(struct lane *lane)
+{
+	int64_t now_us = time_monotonic_us();
+
+	histogram_add(&lane->stats->latency, now_us - lane->intended_us);
+	fleet_stats_second(lane->stats, now_us - lane->fleet->start_us);
+	atomic_fetch_add_explicit(&lane->fleet->done, 1, memory_order_relaxed);
+}
+
+/* The request of this operation: from the pool, or made now. NULL: it could not be made. */
+static struct prepared *
+take_request(struct lane *lane, struct err *e)
+{
+	struct fleet *fleet = lane->fleet;
+	CLEANUP(buf) struct buf challenge = { 0 };
+	struct prepared *p = &lane->late;
+	struct est_binding binding;
+
+	if (lane->operation < fleet->pool_count)
+		p = &fleet->pool[lane->operation];
+	else if (!lane->reopened) {
+		prepared_free(&lane->late);
+		lane->stats->late_requests++;
+	}
+	if (fleet->options.bind) {
+		tls_binding(lane->conn.ssl, &binding);
+		est_binding_text(&binding, &challenge);
+	} else if (p->body.len != 0)
+		return p;
+	return fleet_make_request(fleet, &fleet->devices[lane->device], buf_text(&challenge), p, e) == 0 ? p : NULL;
+}
+
+static void
+send_request(struct lane *lane)
+{
+	static const enum est_op ops[] = { [FLEET_ENROLL] = EST_OP_SIMPLEENROLL,
+		[FLEET_REENROLL] = EST_OP_SIMPLEREENROLL, [FLEET_CACERTS] = EST_OP_CACERTS };
+	const struct fleet_options *o = &lane->fleet->options;
+	struct est_request request = { .url = &lane->fleet->target.url, .label = o->client.label, .op = ops[o->op],
+		.close = lane->step + 1 == o->keep_alive };
+	const struct prepared *prepared;
+
+	if (o->op != FLEET_CACERTS) {
+		prepared = take_request(lane, &lane->conn.err);
+		if (prepared == NULL) {
+			lane->conn.state = CONN_BROKEN;
+			return;
+		}
+		request.body = buf_bytes(&prepared->body);
+	}
+	buf_clear(&lane->conn.out);
+	est_request_write(&request, &lane->conn.out);
+	lane->state = LANE_EXCHANGE;
+	conn_send(&lane->conn, deadline_us(lane));
+}
+
+/*
+ * Whether the answer holds a certificate for the key of the request: its
+ * SubjectPublicKeyInfo is in there octet for octet. Decoding every certificate
+ * would cost more than the whole exchange.
+ */
+static bool
+holds_key(const struct prepared *prepared, struct bytes der)
+{
+	return prepared->spki.len != 0 && memmem(der.at, der.len, prepared->spki.at, prepared->spki.len) != NULL;
+}
+
+static void
+keep_certificate(struct lane *lane, struct prepared *prepared, struct buf *der)
+{
+	struct kept kept = { .device = lane->device, .key = prepared->key, .der = *der };
+
+	if (lane->fleet->options.out == NULL)
+		return;
+	if (fleet_stats_keep(lane->stats, &kept, &lane->err) != 0)
+		return;
+	prepared->key = NULL;
+	*der = (struct buf){ 0 };
+}
+
+static bool
+check_answer(struct lane *lane, struct err *e)
+{
+	CLEANUP(buf) struct buf der = { 0 };
+	struct prepared *prepared = &lane->late;
+
+	if (answer_octets(&lane->conn.answer, "application/pkcs7-mime", &der, e) != 0)
+		return false;
+	if (lane->fleet->options.op == FLEET_CACERTS)
+		return true;
+	if (lane->operation < lane->fleet->pool_count)
+		prepared = &lane->fleet->pool[lane->operation];
+	if (!holds_key(prepared, buf_bytes(&der))) {
+		(void)err_set(e, ERR_MALFORMED, "the answer has no certificate for the key of the request");
+		return false;
+	}
+	keep_certificate(lane, prepared, &der);
+	return true;
+}
+
+static void
+judge_answer(struct lane *lane)
+{
+	struct fleet_stats *stats = lane->stats;
+	int status = lane->conn.answer.status;
+	char reason[64], text[96];
+	struct err e = { 0 };
+
+	count_done(lane);
+	if (status == 200 && check_answer(lane, &e)) {
+		stats->ok++;
+		return;
+	}
+	if (status == 202)
+		stats->pending++;
+	else if (status_exit(status) == DEVSIM_REFUSED)
+		stats->refused++;
+	else
+		stats->failed++;
+	answer_reason(&lane->conn.answer, reason, sizeof reason);
+	(void)snprintf(text, sizeof text, "HTTP %d%s%s", status, reason[0] == '\0' ? "" : ": ", reason);
+	fleet_stats_error(stats, status == 200 ? e.text : text);
+}
+
+/* What to do about a broken connection; false: the operation has failed. */
+static bool
+try_again(struct lane *lane)
+{
+	int64_t backoff_us = BACKOFF_US;
+	uint64_t i;
+
+	/* RFC 9112, section 9.3.1: a kept connection may be closed by the server at any time. */
+	if (lane->state == LANE_EXCHANGE && conn_stale(&lane->conn) && !lane->reopened) {
+		lane->reopened = true;
+		lane->stats->reopened++;
+		open_connection(lane);
+		return true;
+	}
+	if (lane->conn.connected || lane->attempts == lane->fleet->options.client.retries)
+		return false;
+	for (i = 0; i < lane->attempts && backoff_us < BACKOFF_MAX_US; i++)
+		backoff_us *= 2;
+	lane->attempts++;
+	lane->stats->retried++;
+	lane->state = LANE_WAITING;
+	lane->wake_us = time_monotonic_us() + backoff_us;
+	return true;
+}
+
+static void
+begin_operation(struct lane *lane)
+{
+	if (lane->conn.state == CONN_READY || (lane->conn.state == CONN_ANSWERED && lane->conn.answer.keep_alive))
+		send_request(lane);
+	else
+		open_connection(lane);
+}
+
+/* The next operation; its turn may be now or at wake_us, or there is none. */
+static void
+next_operation(struct lane *lane)
+{
+	struct fleet *fleet = lane->fleet;
+	int64_t now_us = time_monotonic_us();
+	double rate = fleet->options.rate;
+
+	if (lane->err.code != ERR_NONE || atomic_load(&fleet->stop) ||
+	    (fleet->stop_us != 0 && now_us >= fleet->stop_us) || !take_operation(lane)) {
+		finish(lane);
+		return;
+	}
+	lane->intended_us = now_us;
+	if (rate > 0) {
+		uint64_t ticket = atomic_fetch_add(&fleet->next_ticket, 1);
+
+		lane->intended_us = fleet->start_us + (int64_t)((double)ticket * SECOND_US / rate);
+	}
+	if (lane->intended_us > now_us) {
+		lane->state = LANE_WAITING;
+		lane->wake_us = lane->intended_us;
+	} else
+		begin_operation(lane);
+}
+
+/* The connection broke or answered: count it, then go on. */
+static void
+end_operation(struct lane *lane)
+{
+	if (lane->conn.state == CONN_ANSWERED)
+		judge_answer(lane);
+	else {
+		count_done(lane);
+		lane->stats->failed++;
+		fleet_stats_error(lane->stats, lane->conn.err.text);
+	}
+	next_operation(lane);
+}
+
+void
+lane_drive(struct lane *lane)
+{
+	while (lane->state == LANE_OPENING || lane->state == LANE_EXCHANGE) {
+		(void)conn_step(&lane->conn);
+		if (lane->conn.state == CONN_READY) {
+			histogram_add(&lane->stats->handshake, lane->conn.ready_us - lane->opened_us);
+			lane->stats->connections++;
+			send_request(lane);
+		} else if (lane->conn.state == CONN_ANSWERED)
+			end_operation(lane);
+		else if (lane->conn.state == CONN_BROKEN) {
+			if (!try_again(lane))
+				end_operation(lane);
+		} else
+			return;
+	}
+}
+
+void
+lane_start(struct lane *lane)
+{
+	next_operation(lane);
+	lane_drive(lane);
+}
+
+void
+lane_wake(struct lane *lane)
+{
+	if (lane->fleet->stop_us != 0 && lane->attempts == 0 && lane->wake_us >= lane->fleet->stop_us)
+		finish(lane);
+	else if (atomic_load(&lane->fleet->stop))
+		finish(lane);
+	else
+		begin_operation(lane);
+	lane_drive(lane);
+}

@@ -1,0 +1,63 @@
+/*
+ * devsim - simulated devices for an EST server: a factory, one device, a fleet.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/key.h"
+#include "devsim/devsim.h"
+
+static const struct subcommand {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+} subcommands[] = {
+	{ "factory", factory_main, "make a manufacturer's CA, devices with factory certificates, and their asset list" },
+	{ "enroll", enroll_main, "be one device: /cacerts, /csrattrs, enroll, renew, server-made keys" },
+	{ "fleet", fleet_main, "be many devices at once, and measure" },
+};
+
+#define SUBCOMMANDS (sizeof subcommands / sizeof subcommands[0])
+
+static int
+usage(FILE *to, int code)
+{
+	size_t i;
+
+	(void)fprintf(to, "usage: devsim COMMAND [options]\n\nSimulated devices for an EST server (RFC 7030).\n\ncommands:\n");
+	for (i = 0; i < SUBCOMMANDS; i++)
+		(void)fprintf(to, "  %-9s %s\n", subcommands[i].name, subcommands[i].summary);
+	(void)fprintf(to, "\ndevsim COMMAND --help lists a command's options with examples; devsim --version.\n"
+		"\nfrom nothing to a fleet with certificates:\n"
+		"  devsim factory --out factory --count 100 --owner acme-fleet\n"
+		"  (import factory/assets.csv into the registry; trust factory/manufacturer/root.pem)\n"
+		"  devsim fleet --devices factory --url https://localhost:8443 --cacert root.pem --out issued\n"
+		"  devsim fleet --op reenroll --devices issued --url https://localhost:8443 --cacert root.pem\n");
+	return code;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct err e = { 0 };
+	size_t i;
+
+	if (argc < 2)
+		return usage(stderr, DEVSIM_USAGE);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+		return usage(stdout, DEVSIM_OK);
+	if (strcmp(argv[1], "--version") == 0) {
+		(void)printf("devsim %s\n", DEVSIM_VERSION);
+		return DEVSIM_OK;
+	}
+	/* A server that closes early is an error to report, not a reason to die. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (ossl_init(&e) != 0 || key_init(&e) != 0)
+		return devsim_complain(DEVSIM_LOCAL, &e);
+	for (i = 0; i < SUBCOMMANDS; i++)
+		if (strcmp(argv[1], subcommands[i].name) == 0)
+			return subcommands[i].run(argc - 1, argv + 1);
+	(void)fprintf(stderr, "devsim: unknown command \"%s\"\n", argv[1]);
+	return usage(stderr, DEVSIM_USAGE);
+}

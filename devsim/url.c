@@ -1,0 +1,111 @@
+#define _GNU_SOURCE
+#include "devsim/url.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+
+#define SCHEME "https://"
+
+static int
+parse_port(const char *at, size_t len, struct url *out, struct err *e)
+{
+	char *end = NULL;
+	unsigned long port;
+
+	if (len == 0 || len >= sizeof out->port || strspn(at, "0123456789") < len)
+		return err_set(e, ERR_MALFORMED, "URL: \"%.*s\" is not a port", (int)len, at);
+	memcpy(out->port, at, len);
+	out->port[len] = '\0';
+	port = strtoul(out->port, &end, 10);
+	if (port == 0 || port > 65535)
+		return err_set(e, ERR_MALFORMED, "URL: port %s is not between 1 and 65535", out->port);
+	return 0;
+}
+
+static int
+parse_host(const char *at, size_t len, struct url *out, struct err *e)
+{
+	uint8_t address[16];
+
+	if (len == 0)
+		return err_set(e, ERR_MALFORMED, "URL: it names no host");
+	if (text_copy(out->host, sizeof out->host, bytes_of(at, len), "URL: host", e) != 0)
+		return -1;
+	out->is_ip = inet_pton(AF_INET, out->host, address) == 1 || inet_pton(AF_INET6, out->host, address) == 1;
+	if (!out->is_ip && strcspn(out->host, " @:[]%\"") != len)
+		return err_set(e, ERR_MALFORMED, "URL: \"%.80s\" is not a host name", out->host);
+	return 0;
+}
+
+static int
+parse_authority(const char *at, size_t len, struct url *out, struct err *e)
+{
+	const char *close = at[0] == '[' ? memchr(at, ']', len) : NULL;
+	const char *host = at, *colon;
+	size_t host_len;
+
+	if (at[0] == '[') {
+		if (close == NULL)
+			return err_set(e, ERR_MALFORMED, "URL: \"[\" without \"]\"");
+		host = at + 1;
+		host_len = (size_t)(close - host);
+		colon = close + 1 < at + len ? close + 1 : NULL;
+		if (colon != NULL && *colon != ':')
+			return err_set(e, ERR_MALFORMED, "URL: something between \"]\" and the port");
+	} else {
+		colon = memchr(at, ':', len);
+		host_len = colon == NULL ? len : (size_t)(colon - at);
+	}
+	memcpy(out->port, "443", 4);
+	if (colon != NULL && parse_port(colon + 1, (size_t)(at + len - colon - 1), out, e) != 0)
+		return -1;
+	return parse_host(host, host_len, out, e);
+}
+
+int
+url_parse(const char *text, struct url *out, struct err *e)
+{
+	struct url url = { 0 };
+	const char *authority = text + sizeof SCHEME - 1, *path;
+	size_t len, path_len;
+
+	if (strncasecmp(text, SCHEME, sizeof SCHEME - 1) != 0)
+		return err_set(e, ERR_MALFORMED, "URL: \"%.80s\" does not begin with https://", text);
+	len = strcspn(authority, "/?#");
+	path = authority + len;
+	path_len = strlen(path);
+	if (strcspn(path, "?# ") != path_len)
+		return err_set(e, ERR_MALFORMED, "URL: a query, fragment or blank does not belong here");
+	if (len == 0)
+		return err_set(e, ERR_MALFORMED, "URL: it names no host");
+	if (parse_authority(authority, len, &url, e) != 0)
+		return -1;
+	while (path_len > 0 && path[path_len - 1] == '/')
+		path_len--;
+	if (path_len == 0)
+		memcpy(url.base, URL_EST_BASE, sizeof URL_EST_BASE);
+	else if (text_copy(url.base, sizeof url.base, bytes_of(path, path_len), "URL: path", e) != 0)
+		return -1;
+	*out = url;
+	return 0;
+}
+
+void
+url_authority(const struct url *url, struct buf *out)
+{
+	bool bracket = url->is_ip && strchr(url->host, ':') != NULL;
+
+	buf_printf(out, "%s%s%s", bracket ? "[" : "", url->host, bracket ? "]" : "");
+	if (strcmp(url->port, "443") != 0)
+		buf_printf(out, ":%s", url->port);
+}
+
+void
+url_path(const struct url *url, const char *label, const char *operation, struct buf *out)
+{
+	buf_printf(out, "%s/%s%s%s", url->base, label, label[0] == '\0' ? "" : "/", operation);
+}
