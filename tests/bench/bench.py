@@ -137,7 +137,7 @@ class Bench:
         self.bin = Path(options.bin).resolve()
         self.dir = Path(tempfile.mkdtemp(prefix="enrolld-bench-"))
         self.results = {}
-        run(self.bin / "devsim", "factory", "--out", self.dir / "factory", "--count", 64, "--manufacturer", "acme",
+        run(self.bin / "devsim", "factory", "--out", self.dir / "factory", "--count", options.count, "--manufacturer", "acme",
             "--model", "X1", "--owner", "Bench", "--quiet", stdout=subprocess.DEVNULL)
 
     def load(self, server, count, *extra):

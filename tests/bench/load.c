@@ -27,7 +27,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#define DEVICES_MAX 512
+#define DEVICES_MAX 8192
 #define ANSWER_MAX 65536
 
 struct options {
