@@ -156,6 +156,46 @@ trust_refuses_an_expired_issuer(void **state)
 	X509_free(middle);
 }
 
+/* A verdict is remembered; it must be forgotten with the chain's validity, and serve no other question. */
+static void
+trust_remembers_a_verdict_only_while_the_chain_is_valid(void **state)
+{
+	struct world *w = *state;
+	X509 *leaf = device(w, w->middle, w->middle_key, &plain);
+
+	assert_int_equal(verify(w, names_acme, 1, leaf), 0);
+	/* Without the intermediate only the memory can vouch. */
+	assert_int_equal(trust_verify(w->sets, names_acme, 1, leaf, NULL, NOW_S, &w->verdict, &w->e), 0);
+	assert_string_equal(w->verdict.set, "acme");
+	assert_true(w->verdict.accept_expired);
+	assert_failed(trust_verify(w->sets, names_other, 1, leaf, NULL, NOW_S, &w->verdict, &w->e), &w->e,
+		ERR_UNAUTHENTIC, "trust set \"other\" does not vouch");
+	assert_failed(trust_verify(w->sets, names_acme, 1, leaf, NULL, NOW_S + YEAR_S + 1, &w->verdict, &w->e), &w->e,
+		ERR_UNAUTHENTIC, "unable to get local issuer");
+	assert_failed(trust_verify(w->sets, names_acme, 1, leaf, NULL, NOW_S - 2 * DAY_S, &w->verdict, &w->e), &w->e,
+		ERR_UNAUTHENTIC, "unable to get local issuer");
+	sets_load(w);
+	assert_failed(trust_verify(w->sets, names_acme, 1, leaf, NULL, NOW_S, &w->verdict, &w->e), &w->e,
+		ERR_UNAUTHENTIC, "unable to get local issuer");
+	X509_free(leaf);
+}
+
+static void
+trust_does_not_remember_an_expired_leaf(void **state)
+{
+	struct shape old = plain;
+	struct world *w = *state;
+	X509 *leaf;
+
+	old.from_s = -2 * DAY_S;
+	old.until_s = -DAY_S;
+	leaf = device(w, w->middle, w->middle_key, &old);
+	assert_int_equal(verify(w, names_acme, 1, leaf), 0);
+	assert_failed(trust_verify(w->sets, names_acme, 1, leaf, NULL, NOW_S, &w->verdict, &w->e), &w->e,
+		ERR_UNAUTHENTIC, "unable to get local issuer");
+	X509_free(leaf);
+}
+
 static void
 trust_takes_the_time_it_is_given(void **state)
 {
@@ -322,6 +362,8 @@ main(void)
 		TEST(trust_does_not_let_expiry_mask_another_fault),
 		TEST(trust_refuses_what_is_not_valid_yet),
 		TEST(trust_refuses_an_expired_issuer),
+		TEST(trust_remembers_a_verdict_only_while_the_chain_is_valid),
+		TEST(trust_does_not_remember_an_expired_leaf),
 		TEST(trust_takes_the_time_it_is_given),
 		TEST(trust_takes_the_devices_that_never_expire),
 		TEST(trust_limits_what_a_peer_may_send),
