@@ -16,6 +16,7 @@
 #include "gateway/core/metrics.h"
 #include "gateway/http/control.h"
 #include "gateway/http/front.h"
+#include "gateway/http/quickkeys.h"
 #include "gateway/http/server.h"
 
 #define LIMITER_SLOTS 65536
@@ -217,6 +218,8 @@ process_serve(const char *path)
 	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread */
 	if (config_load(path, print_problem, NULL, &config) != 0)
 		return 1;
+	if (quick_keys_enable(&e) != 0)
+		log_text(LOG_LEVEL_INFO, "start", "%s; serving all the same", e.text);
 	metrics_start(ENROLLD_VERSION, time_now_s());
 	log_setup(config->log_format, config->log_level);
 	grace_s = config->stop_grace_s;

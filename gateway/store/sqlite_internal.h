@@ -1,0 +1,300 @@
+/*
+ * sqlite_internal.h - what the files of the SQLite store share; nobody else includes it.
+ *
+ * Three layers: struct conn and struct query (a connection with its prepared
+ * statements), struct writer (the one thread that writes) and struct pool (the
+ * connections that read). A conn is used by one thread at a time; who holds it
+ * is settled under the writer's or the pool's lock.
+ */
+#ifndef GATEWAY_STORE_SQLITE_INTERNAL_H
+#define GATEWAY_STORE_SQLITE_INTERNAL_H
+
+#include <pthread.h>
+
+#include <sqlite3.h>
+
+#include "gateway/store/store.h"
+
+#define STORE_QUEUE_MAX 4096       /* writes waiting; past it ERR_LIMIT */
+#define STORE_BATCH_MAX 256        /* writes in one commit */
+#define STORE_BUSY_MS 5000         /* how long to wait for another process's lock */
+#define STORE_READERS_MAX 256
+#define STORE_CACHE_KIB_DEFAULT 8192
+#define STORE_WAL_PAGES 4000       /* checkpoint when the log holds more */
+#define STORE_WAL_KEEP (64 << 20)  /* octets of log file kept after a checkpoint */
+#define STORE_JSON_MAX (256 << 10) /* rules_json and detail_json */
+#define STORE_DER_MAX (1 << 20)    /* a CSR or certificate */
+#define STORE_LIST_DEFAULT 1000    /* rows when a filter names no limit */
+#define STORE_PROGRESS_ROWS 1000
+#define CONN_STATEMENTS 256        /* slots of the statement cache; a power of two */
+
+#define FIELD_SIZE(type, field) sizeof(((type *)0)->field)
+
+/* conn.c: a connection, and prepared statements found again by the address of their text. */
+struct conn {
+	sqlite3 *db;
+	struct {
+		const char *sql;
+		sqlite3_stmt *st;
+	} cache[CONN_STATEMENTS];
+};
+
+enum conn_role { CONN_WRITER, CONN_READER, CONN_OFFLINE };
+
+MUST_USE int conn_open(struct conn *conn, const char *path, enum conn_role role, int cache_kib, struct err *e);
+void conn_close(struct conn *conn);
+/* Runs a constant text without parameters. */
+int conn_run(struct conn *conn, const char *sql, struct err *e);
+/* Fills *e from the connection's latest error; returns -1. */
+int conn_fail(struct conn *conn, int rc, struct err *e);
+
+/*
+ * One use of a cached statement: values are bound in order, then columns of a
+ * row are taken in order. A failure sticks and is told by query_row or
+ * query_run. Bound texts and blobs are borrowed until the statement is done.
+ * sql must be a constant: its address is its key.
+ */
+struct query {
+	struct conn *conn;
+	sqlite3_stmt *st;
+	int bound, column, rc;
+};
+
+struct query query_of(struct conn *conn, const char *sql);
+void query_int(struct query *q, int64_t value);
+void query_id(struct query *q, int64_t id); /* 0 becomes NULL */
+void query_text(struct query *q, const char *text); /* NULL becomes "" */
+void query_text_or_null(struct query *q, const char *text);
+void query_text_cut(struct query *q, const char *text, size_t size); /* to fit size octets with the NUL */
+void query_blob(struct query *q, struct bytes bytes);
+void query_sha256(struct query *q, const uint8_t sha256[32]);
+/* 1: a row, 0: no more, -1: *e is set. */
+MUST_USE int query_row(struct query *q, struct err *e);
+/* For statements without rows. */
+int query_run(struct query *q, struct err *e);
+bool query_conflicts(const struct query *q); /* the failure was a uniqueness constraint */
+void query_end(struct query *q);
+
+static inline void
+query_auto(struct query *q)
+{
+	query_end(q);
+}
+
+int64_t query_get_int(struct query *q); /* NULL reads as 0 */
+void query_get_text(struct query *q, char *out, size_t size);
+const char *query_get0_text(struct query *q); /* until the next row */
+void query_get_blob(struct query *q, uint8_t *out, size_t size); /* zeros when its length differs */
+struct bytes query_get0_blob(struct query *q);
+
+/* The length of text cut to fit size octets with the NUL, at a character's boundary. */
+size_t text_fit(const char *text, size_t size);
+
+/* migrate.c, schema.c */
+extern const char *const store_migrations[]; /* ends with NULL; each text sets user_version itself */
+MUST_USE int store_migrate(struct conn *conn, struct err *e);
+/* For read-only use: ERR_UNSUPPORTED unless the schema is this program's. */
+MUST_USE int store_schema_check(struct conn *conn, struct err *e);
+
+/* chain.c: the audit chain's head travels with a transaction. */
+struct chain {
+	int64_t seq;
+	uint8_t hash[32];
+};
+
+struct tx {
+	struct conn *conn;
+	struct chain chain;
+	struct buf scratch; /* the encoding of the row being hashed */
+};
+
+struct chain_row {
+	int64_t seq, at_s;
+	struct bytes actor, action, subject, detail;
+};
+
+/* hash = SHA-256(prev || encoding of the row); README.md has the encoding. */
+MUST_USE int chain_hash(const uint8_t prev[32], const struct chain_row *row, struct buf *scratch,
+	uint8_t out[32], struct err *e);
+/* 1 and *out; 0 when the head is gone; -1. */
+MUST_USE int chain_load(struct conn *conn, struct chain *out, struct err *e);
+MUST_USE int chain_save(struct tx *tx, struct err *e);
+MUST_USE int chain_append(struct tx *tx, int64_t now_s, const char *actor, const char *action,
+	const char *subject, const char *detail_json, struct err *e);
+
+/* json.c: an object, member by member; the texts may be anything. */
+void json_open(struct buf *b);
+void json_int(struct buf *b, const char *key, int64_t value);
+void json_text(struct buf *b, const char *key, const char *value);
+void json_close(struct buf *b);
+
+/*
+ * writer.c: a job runs in the writer's thread inside a transaction that it
+ * shares with others. 0 keeps what it wrote; -1 undoes it, with *e set;
+ * JOB_UNDO undoes it and is no error. When another of its batch fails after
+ * writing, a job is undone and called once more: it must set what it tells
+ * its caller afresh each time.
+ */
+#define JOB_UNDO 1
+typedef int (*job_fn)(struct tx *tx, void *arg, struct err *e);
+/* For a job that is long: called now and then in the thread that waits for it. */
+typedef void (*tick_fn)(void *arg);
+
+struct job;
+struct writer {
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	pthread_t thread;
+	bool started, stopping;      /* under lock, with all below */
+	struct job *first, *last;
+	int queued;
+	int64_t commits, writes;
+	bool failing;
+	struct conn conn;            /* the thread's own */
+	int wal_pages;               /* the thread's own */
+};
+
+MUST_USE int writer_start(struct writer *writer, struct err *e);
+void writer_stop(struct writer *writer); /* finishes what is queued; later jobs get ERR_UPSTREAM */
+/* tick: NULL, or the job is long and gets a transaction of its own. */
+int writer_call(struct writer *writer, job_fn fn, void *arg, tick_fn tick, struct err *e);
+
+/* reader.c: idle connections, taken for the length of a snapshot. */
+struct store_read {
+	struct conn conn;
+	struct pool *pool;
+	struct store_read *next; /* of the idle ones */
+};
+
+struct pool {
+	pthread_mutex_t lock;
+	pthread_cond_t returned;
+	struct store_read *reads, *idle;
+	int count, out;
+};
+
+MUST_USE int pool_open(struct pool *pool, const char *path, enum conn_role role, int count, int cache_kib,
+	struct err *e);
+void pool_close(struct pool *pool); /* waits until every snapshot has ended */
+
+struct store {
+	struct writer writer;
+	struct pool pool;
+	bool read_only;
+};
+
+/* Hands the job to the writer; ERR_UPSTREAM on a read-only store. */
+int store_write(struct store *store, job_fn fn, void *arg, struct err *e);
+
+/* row.c: columns in the order that the row functions take them. */
+#define ASSET_COLUMNS \
+	"a.id, a.tag, a.owner_id, a.manufacturer, a.model, a.serial, a.class, a.site, a.hostname, a.source, " \
+	"a.source_key, a.state, a.holding, a.tier, a.version, a.state_since_s, a.created_s"
+#define OWNER_COLUMNS "o.id, o.name, o.kind, o.status, o.contract_end_s, o.contact"
+#define CERT_COLUMNS \
+	"c.id, c.asset_id, c.request_id, a.tag, c.ca, c.label, c.profile, c.serial, c.subject, c.sans, " \
+	"c.sha256, c.spki_sha256, c.not_before_s, c.not_after_s, c.status, c.revoked_s, c.revoke_reason, " \
+	"c.replaces_id"
+#define REQUEST_COLUMNS \
+	"r.id, r.asset_id, a.tag, r.label, r.profile, r.protocol, r.operation, r.csr_sha256, r.attempt, " \
+	"r.state, r.cert_id, r.decision_id, r.tries, r.created_s, r.updated_s, r.peer, r.proof, r.reason, " \
+	"r.sentence, r.decided_by"
+#define DECISION_COLUMNS \
+	"d.id, d.at_s, d.request_id, d.asset_id, d.asset_version, d.policy_version, d.csr_sha256, d.outcome, " \
+	"d.reason, d.sentence, d.rules_json"
+
+void row_asset(struct query *q, struct asset *out);
+void row_owner(struct query *q, struct owner *out);
+void row_cert(struct query *q, struct cert_row *out);
+void row_request(struct query *q, struct request_row *out);
+void row_decision(struct query *q, struct decision_row *out); /* rules_json: until the next row */
+void row_secret(struct query *q, struct secret_row *out);
+
+/* state.c: a change of state and what it does to the asset's certificates. */
+struct state_change {
+	int64_t asset_id;
+	enum asset_state from, to;
+	const char *reason, *actor;
+	int64_t now_s;
+};
+/* *touched: certificates revoked or held; *lifted: certificates no longer held. */
+MUST_USE int state_apply(struct tx *tx, const struct state_change *change, int64_t *touched, int64_t *lifted,
+	struct err *e);
+/* An asset in this state keeps its identity and leaves it only by an operator's own hand. */
+bool state_locked(enum asset_state state);
+
+/* import_anchors.c. *changed: the record names anchors and they are not the asset's. locked: none may go. */
+MUST_USE int import_compare_anchors(struct tx *tx, const struct import_record *rec, int64_t id, bool locked,
+	bool *changed, struct err *e);
+MUST_USE int import_replace_anchors(struct tx *tx, const struct import_record *rec, int64_t id, struct err *e);
+
+/* registry.c: what was decided about the asset on its old version is stale now. */
+MUST_USE int store_bump(struct tx *tx, int64_t asset_id, struct err *e);
+
+/* stage.c: import records in an unlinked file, so that a slow source never holds the writer. */
+struct stage;
+MUST_USE int stage_new(const char *folder_of, struct stage **out, struct err *e);
+MUST_USE int stage_put(struct stage *stage, const struct import_record *record, struct err *e);
+MUST_USE int stage_rewind(struct stage *stage, struct err *e);
+/* 1 and *out, 0 at the end, -1. */
+MUST_USE int stage_next(struct stage *stage, struct import_record *out, struct err *e);
+void stage_free(struct stage *stage);
+DEFINE_CLEANUP(stage, struct stage *, stage_free);
+
+/* The operations, by file. */
+int sqlite_read_begin(struct store *store, struct store_read **out, struct err *e);
+void sqlite_read_end(struct store_read *read);
+int sqlite_asset_by_anchor(struct store_read *read, const struct anchor *anchor, struct asset *asset,
+	struct owner *owner, struct err *e);
+int sqlite_asset_by_tag(struct store_read *read, const char *tag, struct asset *asset, struct owner *owner,
+	struct err *e);
+int sqlite_asset_by_id(struct store_read *read, int64_t id, struct asset *asset, struct owner *owner,
+	struct err *e);
+int sqlite_cert_by_sha256(struct store_read *read, const uint8_t sha256[32], struct cert_row *out,
+	struct err *e);
+int sqlite_cert_by_id(struct store_read *read, int64_t id, struct cert_row *out, struct err *e);
+int sqlite_cert_der(struct store_read *read, int64_t id, struct buf *out, struct err *e);
+int sqlite_request_find(struct store_read *read, int64_t asset_id, const char *label,
+	const uint8_t csr_sha256[32], struct request_row *out, struct err *e);
+int sqlite_request_by_id(struct store_read *read, int64_t id, struct request_row *out, struct buf *csr,
+	struct err *e);
+int sqlite_key_use(struct store_read *read, const uint8_t spki_sha256[32], int64_t asset_id, bool *elsewhere,
+	bool *before, struct err *e);
+int sqlite_secrets(struct store_read *read, int64_t asset_id, const char *protocol, struct secret_row *out,
+	int max, struct err *e);
+
+int sqlite_asset_list(struct store_read *read, const struct asset_filter *filter, int64_t now_s, asset_cb cb,
+	void *arg, struct err *e);
+int sqlite_anchor_list(struct store_read *read, int64_t asset_id, anchor_cb cb, void *arg, struct err *e);
+int sqlite_owner_list(struct store_read *read, owner_cb cb, void *arg, struct err *e);
+int sqlite_cert_list(struct store_read *read, const struct cert_filter *filter, cert_cb cb, void *arg,
+	struct err *e);
+int sqlite_request_list(struct store_read *read, const struct request_filter *filter, request_cb cb, void *arg,
+	struct err *e);
+int sqlite_decision_list(struct store_read *read, int64_t request_id, int64_t asset_id, int limit,
+	decision_cb cb, void *arg, struct err *e);
+int sqlite_decision_by_id(struct store_read *read, int64_t id, decision_cb cb, void *arg, struct err *e);
+
+int sqlite_audit_list(struct store_read *read, int64_t after_seq, int limit, bool newest, audit_cb cb,
+	void *arg, struct err *e);
+int sqlite_audit_verify(struct store_read *read, void (*progress)(void *, int64_t, int64_t), void *arg,
+	struct audit_report *out, struct err *e);
+int sqlite_audit(struct store *store, int64_t now_s, const char *actor, const char *action,
+	const char *subject, const char *detail_json, struct err *e);
+
+int sqlite_record(struct store *store, const struct store_outcome *outcome, enum store_recorded *what,
+	int64_t *request_id, struct err *e);
+int sqlite_owner_put(struct store *store, const struct owner *owner, const char *actor, int64_t now_s,
+	struct err *e);
+int sqlite_asset_set_state(struct store *store, const char *tag, enum asset_state to, const char *reason,
+	const char *actor, int64_t now_s, int64_t *revoked, struct err *e);
+int sqlite_secret_put(struct store *store, const struct secret_row *secret, const char *actor, int64_t now_s,
+	struct err *e);
+int sqlite_request_decide(struct store *store, int64_t id, bool approve, const char *reason,
+	const char *actor, int64_t now_s, struct err *e);
+int sqlite_cert_revoke(struct store *store, int64_t id, const char *reason, const char *actor, int64_t now_s,
+	struct err *e);
+int sqlite_import(struct store *store, const struct import_job *job, struct import_summary *out,
+	struct err *e);
+
+#endif
