@@ -160,7 +160,8 @@ answer_result(struct est_exchange *x, const struct enroll_result *result)
 		return server_answer_text(x->conn, 400, NULL, result->sentence);
 	case ERR_UNAUTHENTIC:
 		(void)snprintf(headers, sizeof headers, "WWW-Authenticate: Basic realm=\"%s\"\r\n", x->label->realm);
-		return answer_refused(x, 401, headers, result);
+		/* Bouncy Castle's HTTP authentication fails when this answer has a body. */
+		return server_answer(x->conn, 401, NULL, headers, bytes_of(NULL, 0));
 	case ERR_DENIED:
 		return answer_refused(x, 403, NULL, result);
 	case ERR_LIMIT:

@@ -38,7 +38,9 @@ server_answer(struct mg_connection *conn, int status, const char *content_type, 
 	if (headers != NULL)
 		buf_append_text(&out, headers);
 	buf_printf(&out, "Content-Length: %zu\r\n\r\n", body.len);
-	buf_append_bytes(&out, body);
+	/* RFC 9110, section 9.3.2: "the server MUST NOT send content in the response" to HEAD. */
+	if (strcmp(mg_get_request_info(conn)->request_method, "HEAD") != 0)
+		buf_append_bytes(&out, body);
 	if (buf_failed(&out) || mg_write(conn, out.at, out.len) != (int)out.len)
 		mg_disable_connection_keep_alive(conn);
 	return status;
@@ -113,7 +115,7 @@ server_start(struct gateway *gateway, int workers, struct server **out, int *por
 	struct mg_server_port ports[1];
 	struct server *server = NULL;
 
-	if (start(gateway, "127.0.0.1:0", workers, on_public_request, &server, e) != 0)
+	if (start(gateway, "127.0.0.1:0", workers, on_public_request, &server, e) != 0 || server == NULL)
 		return -1;
 	if (mg_get_server_ports(server->context, 1, ports) != 1) {
 		server_stop(server);
