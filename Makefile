@@ -35,7 +35,7 @@ CFLAGS   ?= -g
 CPPFLAGS += -I.
 override CFLAGS += -std=c17 $(OPT) $(WARN) $(HARD) $(if $(WERROR),-Werror) -MMD -MP
 override LDFLAGS += $(OPT) $(LHARD) -pthread
-LIBS = -lcivetweb -levent_openssl -levent_pthreads -levent_core -lsqlite3 -lconfig -ljansson -lssl -lcrypto -pthread
+LIBS = -lcivetweb -levent_core -lsqlite3 -lconfig -ljansson -lssl -lcrypto -pthread
 
 # One static archive per folder, in link order: users before what they use.
 FOLDERS  = gateway/http gateway/core gateway/ca gateway/store policy est base

@@ -59,8 +59,8 @@ key_init(struct err *e)
 	if (p256_template != NULL)
 		return 0;
 	roca_init();
-	p384_template = curve("P-384");
-	p256_template = curve("P-256");
+	p384_template = curve(SN_secp384r1);
+	p256_template = curve(SN_X9_62_prime256v1);
 	if (p256_template == NULL || p384_template == NULL)
 		return err_ossl(e, ERR_BUG, "template keys");
 	return 0;

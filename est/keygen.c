@@ -27,9 +27,9 @@ est_keygen_make(enum key_kind kind, int bits, EVP_PKEY **out, struct err *e)
 	EVP_PKEY *key = NULL;
 
 	if (kind == KEY_EC_P256)
-		key = EVP_EC_gen("P-256");
+		key = EVP_EC_gen(SN_X9_62_prime256v1);
 	else if (kind == KEY_EC_P384)
-		key = EVP_EC_gen("P-384");
+		key = EVP_EC_gen(SN_secp384r1);
 	else if (kind == KEY_RSA && bits >= RSA_MADE_MIN && bits <= RSA_MADE_MAX)
 		key = EVP_RSA_gen((unsigned)bits);
 	else

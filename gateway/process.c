@@ -216,10 +216,15 @@ process_serve(const char *path)
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
 	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread */
-	if (config_load(path, print_problem, NULL, &config) != 0)
-		return 1;
+	/* Before any key is made or read: a key of the ordinary kind would be converted at each use. */
 	if (quick_keys_enable(&e) != 0)
 		log_text(LOG_LEVEL_INFO, "start", "%s; serving all the same", e.text);
+	if (key_init(&e) != 0) {
+		log_text(LOG_LEVEL_ERROR, "start", "%s", e.text);
+		return 1;
+	}
+	if (config_load(path, print_problem, NULL, &config) != 0)
+		return 1;
 	metrics_start(ENROLLD_VERSION, time_now_s());
 	log_setup(config->log_format, config->log_level);
 	grace_s = config->stop_grace_s;

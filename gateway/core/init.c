@@ -79,7 +79,7 @@ write_certs(const struct init_options *o, const char *name, X509 *first, X509 *s
 static int
 new_key(EVP_PKEY **out, struct err *e)
 {
-	*out = EVP_EC_gen("P-256");
+	*out = EVP_EC_gen(SN_X9_62_prime256v1);
 	return *out == NULL ? err_ossl(e, ERR_BUG, "making a key") : 0;
 }
 

@@ -1,8 +1,15 @@
+#define _GNU_SOURCE
 #include "gateway/http/server.h"
 
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <civetweb.h>
 
@@ -12,6 +19,7 @@
 
 #define EST_ROOT "/.well-known/est"
 #define ADMIN_WORKERS 2
+#define WAKE_EVERY_MS 10
 
 struct server {
 	struct mg_context *context;
@@ -126,12 +134,48 @@ server_start(struct gateway *gateway, int workers, struct server **out, int *por
 	return 0;
 }
 
+/* CivetWeb's accepting thread looks for the end every two seconds, or when somebody connects. */
+struct waker {
+	struct sockaddr_in at;
+	atomic_bool done;
+};
+
+static void *
+wake(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = WAKE_EVERY_MS * 1000000L };
+	struct waker *waker = arg;
+
+	while (!atomic_load(&waker->done)) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+		if (fd >= 0) {
+			(void)connect(fd, (const struct sockaddr *)&waker->at, sizeof waker->at);
+			(void)close(fd);
+		}
+		(void)nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
 void
 server_stop(struct server *server)
 {
+	struct waker waker = { .at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) } };
+	struct mg_server_port ports[1];
+	pthread_t thread;
+	bool waking = false;
+
 	if (server == NULL)
 		return;
+	if (mg_get_server_ports(server->context, 1, ports) == 1) {
+		waker.at.sin_port = htons((in_port_t)ports[0].port);
+		waking = pthread_create(&thread, NULL, wake, &waker) == 0;
+	}
 	mg_stop(server->context);
+	atomic_store(&waker.done, true);
+	if (waking)
+		(void)pthread_join(thread, NULL);
 	free(server);
 }
 

@@ -37,7 +37,7 @@ struct options {
 	const char *path, *devices;
 };
 
-static struct options options = { .threads = 8, .path = "/" };
+static struct options options = { .threads = 32, .path = "/" };
 static SSL_CTX *contexts[DEVICES_MAX];
 static int device_count;
 static char **bodies; /* one base64 CSR for each operation */
