@@ -86,6 +86,7 @@ find_by_anchors(struct attempt *a, const char *set, struct err *e)
 	if (count > 0)
 		(void)snprintf(a->proof.text, sizeof a->proof.text, "%s %.60s %.100s",
 			anchor_type_name(anchors[0].type), set, anchors[0].value);
+	text_mend_end(a->proof.text);
 	return 0;
 }
 
@@ -194,6 +195,7 @@ by_secret(struct attempt *a, struct err *e)
 	a->asset_matches = 1;
 	a->proof.kind = PROOF_SECRET;
 	(void)snprintf(a->proof.text, sizeof a->proof.text, "secret of %.120s", a->asset.tag);
+	text_mend_end(a->proof.text);
 	return 0;
 }
 

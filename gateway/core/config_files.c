@@ -13,6 +13,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "gateway/core/world.h"
 #include "gateway/ca/ca.h"
 #include "gateway/core/config_reader.h"
 
@@ -162,41 +163,66 @@ load_certificates(struct config_reader *r, enum config_section_id section, size_
 	return certs;
 }
 
-static void
+/* These return whether there was nothing to complain about. */
+static bool
 check_certificates(struct config_reader *r, enum config_section_id section, size_t i, const char *key,
 	const struct config_list *paths)
 {
+	bool good = true;
 	size_t n;
 
 	for (n = 0; n < paths->count; n++) {
 		CLEANUP(x509_stack) STACK_OF(X509) *certs = load_certificates(r, section, i, key, paths->at[n]);
 
-		(void)certs;
+		good = good && certs != NULL;
 	}
+	return good;
 }
 
 /* A certificate, its key, and whether they belong together. */
-static void
+static bool
 check_pair(struct config_reader *r, enum config_section_id section, size_t i, const char *certificate,
 	const char *key_uri)
 {
 	CLEANUP(x509_stack) STACK_OF(X509) *certs = load_certificates(r, section, i, "certificate", certificate);
 	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
+	bool good, is_ca;
 	struct err e;
 
 	if (key_uri[0] == '\0')
-		return;
+		return false;
 	if (key_open(key_uri, &key, &e) != 0) {
 		config_complain(r, section, i, "key", "%s", e.text);
-		return;
+		return false;
 	}
-	if (certs != NULL && X509_check_private_key(sk_X509_value(certs, 0), key) != 1)
+	if (certs == NULL)
+		return false;
+	good = X509_check_private_key(sk_X509_value(certs, 0), key) == 1;
+	if (!good)
 		config_complain(r, section, i, "key", "this is not the key of the certificate in %s", certificate);
-	if (certs != NULL && section == SECTION_CAS && X509_check_ca(sk_X509_value(certs, 0)) != 1)
+	is_ca = section != SECTION_CAS || X509_check_ca(sk_X509_value(certs, 0)) == 1;
+	if (!is_ca)
 		config_complain(r, section, i, "certificate",
 			"%s: its first certificate is not a CA's (basicConstraints CA:TRUE)", certificate);
 	ERR_clear_error();
+	return good && is_ca;
 }
+
+/* The last question, when all else is in order: the connector knows whether its files fit together. */
+static void
+check_ca(struct config_reader *r, size_t i)
+{
+	const struct config_ca *config = &r->config->cas[i];
+	const struct ca_ops *ops;
+	struct ca *ca = NULL;
+	struct err e;
+
+	if (world_ca_open(config, &ops, &ca, &e) == 0)
+		ops->close(ca);
+	else
+		config_complain(r, SECTION_CAS, i, config->chain.count == 0 ? "certificate" : "chain", "%s", e.text);
+}
+
 
 static void
 check_store(struct config_reader *r)
@@ -245,13 +271,15 @@ config_check_files(struct config_reader *r)
 	check_listen(r);
 	check_control(r);
 	check_groups(r);
-	check_pair(r, SECTION_TLS, 0, config->tls_certificate, config->tls_key);
+	(void)check_pair(r, SECTION_TLS, 0, config->tls_certificate, config->tls_key);
 	check_store(r);
 	check_master(r);
 	for (i = 0; i < config->trust_count; i++)
-		check_certificates(r, SECTION_TRUST, i, "files", &config->trust[i].files);
+		(void)check_certificates(r, SECTION_TRUST, i, "files", &config->trust[i].files);
 	for (i = 0; i < config->ca_count; i++) {
-		check_pair(r, SECTION_CAS, i, config->cas[i].certificate, config->cas[i].key);
-		check_certificates(r, SECTION_CAS, i, "chain", &config->cas[i].chain);
+		bool pair = check_pair(r, SECTION_CAS, i, config->cas[i].certificate, config->cas[i].key);
+
+		if (check_certificates(r, SECTION_CAS, i, "chain", &config->cas[i].chain) && pair && r->source->problems == 0)
+			check_ca(r, i);
 	}
 }

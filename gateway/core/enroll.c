@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/jsontext.h"
 #include "gateway/core/enroll.h"
 #include "gateway/core/enroll_internal.h"
 #include "gateway/core/metrics.h"
@@ -67,7 +68,16 @@ fail(struct attempt *a, const struct err *e)
 	attempt_audit_failure(a, e);
 }
 
-/* 1: go round again, 0: concluded, -1: *e. */
+/* A queue of writes that is full is the gateway's trouble; ERR_LIMIT would tell the device that it is its own. */
+static int
+store_full(struct err *e)
+{
+	if (e->code == ERR_LIMIT)
+		e->code = ERR_UPSTREAM;
+	return -1;
+}
+
+/* 1: go round again, 0: concluded. */
 static int
 after_record(enum store_recorded what)
 {
@@ -88,12 +98,14 @@ issue_and_record(struct attempt *a, struct err *e)
 	enum store_recorded what;
 	int again;
 
-	if (attempt_issue(a, e) != 0 || attempt_deliver_key(a, e) != 0)
+	if (attempt_make_key(a, e) != 0 || attempt_issue(a, e) != 0)
 		return -1;
-	if (a->answer.state != CA_ISSUED)
+	if (a->answer.state != CA_ISSUED) {
+		a->result->retry_after_s = a->answer.retry_s;
 		return err_set(e, ERR_UPSTREAM, "the CA asked to wait");
+	}
 	if (attempt_record(a, REQUEST_ISSUED, &what, e) != 0)
-		return -1;
+		return store_full(e);
 	again = after_record(what);
 	if (again == 0) {
 		a->result->cert = a->answer.cert;
@@ -101,6 +113,37 @@ issue_and_record(struct attempt *a, struct err *e)
 		conclude(a, ERR_NONE, a->decision.reason, a->decision.sentence);
 	}
 	return again;
+}
+
+static void
+end_read(struct attempt *a)
+{
+	a->gateway->store_ops->read_end(a->read);
+	a->read = NULL;
+}
+
+/* Who got the certificate again, and from where. */
+static int
+audit_replay(struct attempt *a, struct err *e)
+{
+	CLEANUP(buf) struct buf detail = { 0 };
+	char actor[REG_VALUE_MAX];
+
+	(void)snprintf(actor, sizeof actor, "device:%s", a->asset.tag);
+	buf_append_u8(&detail, '{');
+	json_put_int(&detail, "request", a->existing.id);
+	json_put_int(&detail, "certificate", a->existing.cert_id);
+	json_put_pair(&detail, "serial", a->issued.serial);
+	json_put_pair(&detail, "protocol", a->request->protocol);
+	json_put_pair(&detail, "operation", a->request->operation);
+	json_put_pair(&detail, "label", a->request->label->policy.name);
+	json_put_pair(&detail, "peer", a->request->peer);
+	json_put_pair(&detail, "proof", a->proof.text);
+	buf_append_u8(&detail, '}');
+	if (buf_failed(&detail))
+		return err_set(e, ERR_NOMEM, "no memory to record the answer");
+	return a->gateway->store_ops->audit(a->gateway->store, a->request->now_s, actor, "enroll.replayed",
+		a->asset.tag, buf_text(&detail), e);
 }
 
 static int
@@ -111,11 +154,13 @@ replay(struct attempt *a, struct err *e)
 	if (found != 1)
 		return found < 0 ? -1 : err_set(e, ERR_BUG, "certificate %lld is not in the store",
 						(long long)a->existing.cert_id);
+	end_read(a);
+	if (audit_replay(a, e) != 0)
+		return store_full(e);
 	a->result->replayed = true;
 	a->result->request_id = a->existing.id;
 	conclude(a, ERR_NONE, "ok", "the certificate of the earlier identical request");
-	return a->gateway->store_ops->audit(a->gateway->store, a->request->now_s, "enrolld", "enroll.replayed",
-		a->asset.tag, "{}", e);
+	return 0;
 }
 
 static int
@@ -125,7 +170,7 @@ not_issued(struct attempt *a, enum request_state state, enum err_code code, stru
 	int again;
 
 	if (attempt_record(a, state, &what, e) != 0)
-		return -1;
+		return store_full(e);
 	again = after_record(what);
 	if (again == 0)
 		conclude(a, code, a->decision.reason, a->decision.sentence);
@@ -160,14 +205,11 @@ one_round(struct attempt *a, struct err *e)
 	result = attempt_authenticate(a, e);
 	if (result == 0)
 		result = attempt_decide(a, e);
-	if (result == 0 && !(a->replay && a->decision.outcome == OUTCOME_ALLOWED)) {
-		ops->read_end(a->read);
-		a->read = NULL;
-	}
+	if (result == 0 && !(a->replay && a->decision.outcome == OUTCOME_ALLOWED))
+		end_read(a);
 	if (result == 0)
 		result = carry_out(a, e);
-	ops->read_end(a->read);
-	a->read = NULL;
+	end_read(a);
 	return result;
 }
 
@@ -198,10 +240,12 @@ enroll_run(struct gateway *gateway, const struct world *world, const struct enro
 		again = one_round(&a, &e);
 	if (again == 1)
 		again = err_set(&e, ERR_UPSTREAM, "the registry kept changing while this was decided");
-	if (again < 0) {
+	if (again < 0)
+		fail(&a, &e);
+	/* A round before may have made them; nothing but a success carries any. */
+	if (out->code != ERR_NONE) {
 		buf_free(&out->cert);
 		buf_free_secret(&out->key);
-		fail(&a, &e);
 	}
 	metric_decision(out->code == ERR_NONE ? "issued" : err_code_name(out->code), out->reason);
 	attempt_free(&a);

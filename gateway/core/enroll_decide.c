@@ -24,8 +24,12 @@ decode_csr(struct attempt *a, struct err *e)
 
 	if (a->csr != NULL) /* a second round after another thread was quicker */
 		return 0;
-	if (est_csr_parse(a->request->csr, mode, &a->csr, e) != 0)
+	if (est_csr_parse(a->request->csr, mode, &a->csr, e) != 0) {
+		/* The requester is known; what fails is the request's own proof, and a password would not mend it. */
+		if (e->code == ERR_UNAUTHENTIC)
+			e->code = ERR_MALFORMED;
 		return -1;
+	}
 	return est_csr_alt_names(a->csr, &a->csr_sans, e);
 }
 
@@ -44,9 +48,24 @@ current_names(struct attempt *a, struct err *e)
 	return 0;
 }
 
+/* Not the profile's lifetime alone: a contract or the CA's own end may have cut the certificate shorter. */
+static bool
+due_for_renewal(const struct attempt *a)
+{
+	int64_t window_s = a->profile->renewal_window_s;
+	int64_t until_s = a->issued.not_after_s;
+
+	if (window_s < a->profile->lifetime_s && window_s < until_s - a->existing.updated_s)
+		until_s -= window_s;
+	return a->request->now_s >= until_s;
+}
+
 /*
  * Has this very request been answered? Its certificate answers again while it
  * is good and not yet due for renewal; after that the same CSR is a new attempt.
+ * So is a renewal that is authenticated by the certificate itself: its answer
+ * was not lost. Keys that sign the same octets the same way (RSA, Ed25519) give
+ * such a CSR whenever a device renews and keeps its key.
  */
 static int
 find_existing(struct attempt *a, struct err *e)
@@ -55,7 +74,6 @@ find_existing(struct attempt *a, struct err *e)
 	int found = ops->request_find(a->read, a->asset.id, a->request->label->policy.name, a->csr_sha256,
 		&a->existing, e);
 
-	a->replay = false;
 	a->has_existing = found == 1;
 	if (found <= 0)
 		return found;
@@ -64,9 +82,9 @@ find_existing(struct attempt *a, struct err *e)
 	found = ops->cert_by_id(a->read, a->existing.cert_id, &a->issued, e);
 	if (found < 0)
 		return -1;
-	a->replay = found == 1 && a->request->op != ENROLL_KEYGEN && a->issued.status == CERT_VALID &&
-		a->request->now_s < a->issued.not_after_s -
-			(a->profile->renewal_window_s < a->profile->lifetime_s ? a->profile->renewal_window_s : 0);
+	a->answered = found == 1 && a->issued.status == CERT_VALID && !due_for_renewal(a) &&
+		!(a->request->op == ENROLL_RENEW && a->proof.cert_id == a->issued.id);
+	a->replay = a->answered && a->request->op != ENROLL_KEYGEN;
 	return 0;
 }
 
@@ -138,7 +156,7 @@ attempt_decide(struct attempt *a, struct err *e)
 
 	if (decode_csr(a, e) != 0 || current_names(a, e) != 0)
 		return -1;
-	a->has_existing = a->replay = false;
+	a->has_existing = a->answered = a->replay = false;
 	if (a->asset_matches == 1 && find_existing(a, e) != 0)
 		return -1;
 	if (check_spent(a, e) != 0 || gather_facts(a, &facts, e) != 0)
@@ -146,8 +164,8 @@ attempt_decide(struct attempt *a, struct err *e)
 	in.csr = &facts;
 	in.current_subject = a->current_subject;
 	in.current_sans = a->current_sans;
-	in.approved = a->has_existing &&
-		(a->existing.state == REQUEST_APPROVED || a->existing.state == REQUEST_ISSUED);
+	/* One approval is for one certificate: once that is revoked or aged, a new attempt waits for a new one. */
+	in.approved = a->answered || (a->has_existing && a->existing.state == REQUEST_APPROVED);
 	decide(&in, &a->decision);
 	return 0;
 }

@@ -32,7 +32,8 @@ struct attempt {
 	struct request_row existing;
 	bool has_existing;
 	struct cert_row issued;       /* of existing, when it was issued */
-	bool replay;                  /* existing's certificate answers this request */
+	bool answered;                /* existing's certificate is good, and not yet due for renewal */
+	bool replay;                  /* ... and it answers this request */
 
 	struct decision decision;
 
@@ -53,11 +54,12 @@ MUST_USE int attempt_authenticate(struct attempt *a, struct err *e);
 /* Decode the CSR and everything the decision needs of it and of the store; then decide. */
 MUST_USE int attempt_decide(struct attempt *a, struct err *e);
 
-/* Get the certificate from the CA and check it. Fills answer (and made_key). */
-MUST_USE int attempt_issue(struct attempt *a, struct err *e);
+/* ENROLL_KEYGEN: makes the key, and puts it into result->key in the form the request asked for. Before the CA
+   is asked: a key that cannot be delivered gets no certificate. Nothing to do for the others. */
+MUST_USE int attempt_make_key(struct attempt *a, struct err *e);
 
-/* The generated key in the form the request asked for, into result->key. Before anything is recorded. */
-MUST_USE int attempt_deliver_key(struct attempt *a, struct err *e);
+/* Get the certificate from the CA and check it. Fills answer. */
+MUST_USE int attempt_issue(struct attempt *a, struct err *e);
 
 /* Write the outcome down. *what says whether to go round again. */
 MUST_USE int attempt_record(struct attempt *a, enum request_state state, enum store_recorded *what,

@@ -30,8 +30,6 @@ attempt_issue(struct attempt *a, struct err *e)
 
 	ca_answer_free(&a->answer);
 	if (a->request->op == ENROLL_KEYGEN) {
-		if (make_key(a, e) != 0)
-			return -1;
 		request.spki = buf_bytes(&a->made_spki);
 		request.key_kind = a->profile->keygen.kind;
 	} else {
@@ -42,9 +40,12 @@ attempt_issue(struct attempt *a, struct err *e)
 	if (ca->ops->issue(ca->ca, &request, &a->answer, e) != 0)
 		return -1;
 	/* What comes from elsewhere is believed when it is what was approved. */
-	if (a->answer.state == CA_ISSUED && !ca->ops->verified)
-		return ca_verify_issued(buf_bytes(&a->answer.cert), &request,
-			sk_X509_value(ca->ops->chain(ca->ca), 0), e);
+	if (a->answer.state == CA_ISSUED && !ca->ops->verified &&
+	    ca_verify_issued(buf_bytes(&a->answer.cert), &request, sk_X509_value(ca->ops->chain(ca->ca), 0), e) != 0) {
+		/* The policy said yes: it is not the device that is refused here, and operators must hear of it. */
+		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_BUG;
+		return err_prefix(e, "CA %s gave another certificate than was approved", a->request->label->ca);
+	}
 	return 0;
 }
 
@@ -85,7 +86,7 @@ envelop(struct attempt *a, struct bytes pkcs8, struct err *e)
 }
 
 int
-attempt_deliver_key(struct attempt *a, struct err *e)
+attempt_make_key(struct attempt *a, struct err *e)
 {
 	struct buf pkcs8 = { 0 };
 	int result;
@@ -93,8 +94,12 @@ attempt_deliver_key(struct attempt *a, struct err *e)
 	if (a->request->op != ENROLL_KEYGEN)
 		return 0;
 	buf_free_secret(&a->result->key);
-	if (est_keygen_pkcs8(a->made_key, &pkcs8, e) != 0)
+	if (make_key(a, e) != 0)
 		return -1;
+	if (est_keygen_pkcs8(a->made_key, &pkcs8, e) != 0) {
+		buf_free_secret(&pkcs8);
+		return -1;
+	}
 	a->result->key_encrypted = a->csr->asym_decrypt_key_id.len != 0 || a->csr->decrypt_key_id.len != 0;
 	if (a->result->key_encrypted) {
 		result = envelop(a, buf_bytes(&pkcs8), e);

@@ -65,8 +65,8 @@ encode_cacerts(struct world_ca *entry, struct err *e)
 	return result;
 }
 
-static int
-load_ca(const struct config_ca *config, struct world_ca *out, struct err *e)
+int
+world_ca_open(const struct config_ca *config, const struct ca_ops **ops, struct ca **out, struct err *e)
 {
 	const char *chain[CONFIG_LIST_MAX];
 	struct ca_settings settings = {
@@ -84,10 +84,16 @@ load_ca(const struct config_ca *config, struct world_ca *out, struct err *e)
 
 	for (i = 0; i < config->chain.count; i++)
 		chain[i] = config->chain.at[i];
-	out->ops = ca_ops_of(config->type);
-	if (out->ops == NULL)
-		return err_set(e, ERR_UNSUPPORTED, "CA \"%s\": unknown type \"%s\"", config->name, config->type);
-	if (out->ops->open(&settings, &out->ca, e) != 0 || encode_cacerts(out, e) != 0)
+	*ops = ca_ops_of(config->type);
+	if (*ops == NULL)
+		return err_set(e, ERR_UNSUPPORTED, "unknown type \"%s\"", config->type);
+	return (*ops)->open(&settings, out, e);
+}
+
+static int
+load_ca(const struct config_ca *config, struct world_ca *out, struct err *e)
+{
+	if (world_ca_open(config, &out->ops, &out->ca, e) != 0 || encode_cacerts(out, e) != 0)
 		return err_prefix(e, "CA \"%s\"", config->name);
 	return 0;
 }

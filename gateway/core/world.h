@@ -47,6 +47,10 @@ void world_put(struct world *world);
 /* Makes it the present one; requests under way keep theirs. Takes over the caller's reference. */
 void world_swap(struct world *world);
 
+/* Open a CA as configured; *out is the caller's, by (*ops)->close. For the world, and for checking a configuration. */
+MUST_USE int world_ca_open(const struct config_ca *config, const struct ca_ops **ops, struct ca **out,
+	struct err *e);
+
 const struct world_ca *world_ca_of(const struct world *world, const char *name); /* never NULL: config is checked */
 const struct buf *world_csrattrs_of(const struct world *world, const struct config_label *label);
 

@@ -224,6 +224,19 @@ parse_version(struct bytes version, struct http_request *r, struct http_refusal 
 	return 0;
 }
 
+/* RFC 9110, section 9.1: a method that is not recognized is answered 501; whether one fits is the handler's matter. */
+static bool
+is_known_method(struct bytes method)
+{
+	static const char *const known[] = { "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH" };
+	size_t i;
+
+	for (i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (bytes_equal_text(method, known[i]))
+			return true;
+	return false;
+}
+
 static int
 parse_request_line(struct cursor *c, struct http_request *r, struct http_refusal *refusal)
 {
@@ -239,7 +252,7 @@ parse_request_line(struct cursor *c, struct http_request *r, struct http_refusal
 	target = cursor_until(&words, ' ');
 	if (words.failed || !http_is_token(r->method))
 		return refuse(refusal, 400, "malformed request line");
-	if (r->method.len > HTTP_METHOD_MAX)
+	if (!is_known_method(r->method))
 		return refuse(refusal, 501, "unknown method");
 	if (parse_version(cursor_take(&words, cursor_left(&words)), r, refusal) != 0)
 		return -1;

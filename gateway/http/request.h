@@ -12,7 +12,6 @@
 
 /* CivetWeb silently ignores headers beyond 64, and the rebuilt head adds two. */
 #define HTTP_HEADERS_MAX 62
-#define HTTP_METHOD_MAX 16
 #define HTTP_TARGET_MAX 4096
 #define HTTP_HOST_MAX 262          /* a DNS name, a colon and a port, in brackets or not */
 #define HTTP_CHUNK_DIGITS_MAX 8    /* of one chunk's size */

@@ -44,8 +44,8 @@ example_file_loads(void **state)
 	copy_to("server.key", "tls/server.key", true);
 	copy_to("ca.pem", "trust/acme-root.pem", false);
 	copy_to("ca.pem", "trust/globex-root.pem", false);
-	copy_to("ca.pem", "ca/issuing.pem", false);
-	copy_to("ca.key", "ca/issuing.key", true);
+	copy_to("issuing.pem", "ca/issuing.pem", false);
+	copy_to("issuing.key", "ca/issuing.key", true);
 	copy_to("ca.pem", "ca/root.pem", false);
 	config = load_good(text);
 	assert_int_equal(config->label_count, 2);

@@ -269,10 +269,10 @@ leaf_of(EVP_PKEY *key)
 static inline int
 make_files(void **state)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256"), *server = EVP_EC_gen("P-256");
+	EVP_PKEY *key = EVP_EC_gen("P-256"), *server = EVP_EC_gen("P-256"), *issuing_key = EVP_EC_gen("P-256");
 	struct ca_make make = { .common_name = "Test CA", .organisation = "Test", .key = key, .path_len = -1,
 		.not_before_s = 1700000000, .not_after_s = 4000000000 };
-	X509 *ca = NULL, *leaf;
+	X509 *ca = NULL, *issuing = NULL, *leaf;
 	struct err e;
 
 	(void)state;
@@ -282,15 +282,25 @@ make_files(void **state)
 	(void)snprintf(conf, sizeof conf, "%s/enrolld.conf", dir);
 	assert_non_null(key);
 	assert_non_null(server);
+	assert_non_null(issuing_key);
 	assert_int_equal(ca_make_certificate(&make, &ca, &e), 0);
+	make.common_name = "Test issuing CA";
+	make.key = issuing_key;
+	make.issuer = ca;
+	make.issuer_key = key;
+	assert_int_equal(ca_make_certificate(&make, &issuing, &e), 0);
 	leaf = leaf_of(server);
 	write_certificate("ca.pem", ca);
 	write_key("ca.key", key);
+	write_certificate("issuing.pem", issuing);
+	write_key("issuing.key", issuing_key);
 	write_certificate("server.pem", leaf);
 	write_key("server.key", server);
 	write_text("empty.pem", "no certificate\n");
 	X509_free(ca);
+	X509_free(issuing);
 	X509_free(leaf);
+	EVP_PKEY_free(issuing_key);
 	EVP_PKEY_free(key);
 	EVP_PKEY_free(server);
 	return 0;

@@ -137,7 +137,7 @@ http_request_refuses_malformed_request_lines(void **state)
 	static const char *const lines[] = { "GET  / HTTP/1.1", "GET /", "GET / HTTP/1.1 ", "GET / http/1.1",
 		"GET / HTTP/1", "GET / HTTP/1.x", "GET /a b HTTP/1.1", "GET * HTTP/1.1", "G(T / HTTP/1.1",
 		"GET /\x7f HTTP/1.1", "GET /\xc3\xa4 HTTP/1.1", "GET /a#b HTTP/1.1", "GET \t/ HTTP/1.1",
-		"GET a HTTP/1.1", "CONNECT a:1 HTTP/1.1" };
+		"GET a HTTP/1.1" };
 	char text[128];
 	size_t i;
 
@@ -151,6 +151,9 @@ http_request_refuses_malformed_request_lines(void **state)
 	assert_refused(505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n");
 	assert_refused(505, "GET / HTTP/1.2\r\nHost: a\r\n\r\n");
 	assert_refused(501, "AVERYLONGMETHODNAME / HTTP/1.1\r\nHost: a\r\n\r\n");
+	assert_refused(501, "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n");
+	assert_refused(501, "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n");
+	assert_refused(501, "get / HTTP/1.1\r\nHost: a\r\n\r\n");
 }
 
 static void
