@@ -2,29 +2,74 @@
 
 #include <string.h>
 
+/* Arguments by name: a text, or an integer where the name ends in "#", or true or false where it ends in "?". */
 static const struct {
 	const char *name;
 	int (*run)(struct admin_call *call, struct err *e);
+	const char *takes;
 } commands[] = {
-	{ "asset list", admin_asset_list },
-	{ "asset set-state", admin_asset_set_state },
-	{ "asset show", admin_asset_show },
-	{ "audit list", admin_audit_list },
-	{ "audit verify", admin_audit_verify },
-	{ "cert list", admin_cert_list },
-	{ "cert revoke", admin_cert_revoke },
-	{ "cert show", admin_cert_show },
-	{ "explain", admin_explain },
-	{ "import", admin_import },
-	{ "owner list", admin_owner_list },
-	{ "owner put", admin_owner_put },
-	{ "request decide", admin_request_decide },
-	{ "request list", admin_request_list },
-	{ "request show", admin_request_show },
-	{ "secret keywrap", admin_keywrap_new },
-	{ "secret new", admin_secret_new },
-	{ "status", admin_status },
+	{ "asset list", admin_asset_list, "tag owner state limit#" },
+	{ "asset set-state", admin_asset_set_state, "tag state reason" },
+	{ "asset show", admin_asset_show, "tag" },
+	{ "audit list", admin_audit_list, "after# limit#" },
+	{ "audit verify", admin_audit_verify, "head" },
+	{ "cert list", admin_cert_list, "asset status expires_before after# limit#" },
+	{ "cert revoke", admin_cert_revoke, "serial ca reason" },
+	{ "cert show", admin_cert_show, "serial ca" },
+	{ "explain", admin_explain, "id# asset label op proof format" },
+	{ "import", admin_import, "format source create_owners? dry_run?" },
+	{ "owner list", admin_owner_list, "" },
+	{ "owner put", admin_owner_put, "name kind status contract_end contact" },
+	{ "request decide", admin_request_decide, "id# approve? reason" },
+	{ "request list", admin_request_list, "state asset after# limit#" },
+	{ "request show", admin_request_show, "id#" },
+	{ "secret keywrap", admin_keywrap_new, "tag" },
+	{ "secret new", admin_secret_new, "tag static? label expires scep?" },
+	{ "status", admin_status, "" },
 };
+
+/* '#' '?' or ' ' for a text; '\0': the command has no such argument. */
+static char
+kind_of(const char *takes, const char *key)
+{
+	size_t len = strlen(key), word;
+
+	for (; *takes != '\0'; takes += word + (takes[word] == ' ')) {
+		word = strcspn(takes, " ");
+		if (len <= word && strncmp(takes, key, len) == 0 && (len == word || len + 1 == word)) {
+			if (len == word)
+				return ' ';
+			if (takes[len] == '#' || takes[len] == '?')
+				return takes[len];
+		}
+	}
+	return '\0';
+}
+
+/* A mistyped "dry_run" must not be an import for good, nor "approve": "no" an approval. */
+static int
+check_args(const char *takes, json_t *args, struct err *e)
+{
+	const char *key;
+	json_t *value;
+
+	if (args != NULL && !json_is_object(args))
+		return err_set(e, ERR_MALFORMED, "the arguments are not an object");
+	json_object_foreach(args, key, value) {
+		char kind = kind_of(takes, key);
+
+		if (kind == '\0')
+			return err_set(e, ERR_MALFORMED, "no argument \"%.40s\" here; is enrollctl of another version?",
+				key);
+		if (kind == '#' && !json_is_integer(value))
+			return err_set(e, ERR_MALFORMED, "\"%s\" wants an integer", key);
+		if (kind == '?' && !json_is_boolean(value))
+			return err_set(e, ERR_MALFORMED, "\"%s\" wants true or false", key);
+		if (kind == ' ' && !json_is_string(value))
+			return err_set(e, ERR_MALFORMED, "\"%s\" wants a text", key);
+	}
+	return 0;
+}
 
 int
 admin_run(const char *command, struct admin_call *call, struct err *e)
@@ -33,7 +78,7 @@ admin_run(const char *command, struct admin_call *call, struct err *e)
 
 	for (i = 0; i < sizeof commands / sizeof commands[0]; i++)
 		if (strcmp(commands[i].name, command) == 0)
-			return commands[i].run(call, e);
+			return check_args(commands[i].takes, call->args, e) != 0 ? -1 : commands[i].run(call, e);
 	return err_set(e, ERR_UNSUPPORTED, "no command \"%.40s\"; is enrollctl of another version?", command);
 }
 

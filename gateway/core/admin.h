@@ -23,10 +23,14 @@ struct admin_call {
 	json_t *result;      /* an object: what the answer says beside "ok"; may stay NULL */
 };
 
-/* 0 with call->result, or -1 with *e set. ERR_UNSUPPORTED: no such command. */
+/*
+ * 0 with call->result, or -1 with *e set. ERR_UNSUPPORTED: no such command.
+ * ERR_MALFORMED: an argument the command does not have, or one of a wrong type.
+ */
 MUST_USE int admin_run(const char *command, struct admin_call *call, struct err *e);
 
-/* Arguments by name. Optional ones give the fallback when absent; wrong types and missing ones are ERR_MALFORMED. */
+/* Arguments by name, their types checked by admin_run(). Optional ones give the fallback when absent or ""; a
+   missing one is ERR_MALFORMED. */
 MUST_USE int admin_text(const struct admin_call *call, const char *key, const char **out, struct err *e);
 const char *admin_text_or(const struct admin_call *call, const char *key, const char *fallback);
 int64_t admin_int_or(const struct admin_call *call, const char *key, int64_t fallback);

@@ -10,6 +10,8 @@
 #include "gateway/core/admin_json.h"
 
 #define HEAD_PAGE 10000 /* audit rows read at a time */
+#define LIST_DEFAULT 1000
+#define LIST_MAX 1000000
 
 static bool
 emit_request(void *arg, const struct request_row *row)
@@ -20,9 +22,11 @@ emit_request(void *arg, const struct request_row *row)
 static int
 list_limit(const struct admin_call *call)
 {
-	int64_t limit = admin_int_or(call, "limit", 1000);
+	int64_t limit = admin_int_or(call, "limit", LIST_DEFAULT);
 
-	return limit < 1 || limit > 1000000 ? 1000 : (int)limit;
+	if (limit < 1)
+		return LIST_DEFAULT;
+	return limit > LIST_MAX ? LIST_MAX : (int)limit;
 }
 
 int
@@ -122,25 +126,38 @@ admin_cert_list(struct admin_call *call, struct err *e)
 	return s.ops->cert_list(s.read, &filter, emit_cert, call, e);
 }
 
+struct cert_search {
+	const char *ca; /* NULL: any */
+	struct cert_row *out;
+	int count;
+};
+
 static bool
 keep_cert(void *arg, const struct cert_row *row)
 {
-	*(struct cert_row *)arg = *row;
-	return false;
+	struct cert_search *search = arg;
+
+	if (search->ca == NULL || strcmp(search->ca, row->ca) == 0) {
+		*search->out = *row;
+		search->count++;
+	}
+	return true;
 }
 
-/* By serial number; it is unique for each CA, and the newest wins should two CAs share one. */
+/* By serial number, which is unique for each CA only: revoking a namesake would be worse than asking again. */
 static int
 find_cert(const struct admin_call *call, const struct snapshot *s, struct cert_row *out, struct err *e)
 {
-	struct cert_filter filter = { .status = -1, .limit = 1 };
+	struct cert_filter filter = { .status = -1, .limit = LIST_DEFAULT };
+	struct cert_search search = { .ca = admin_text_or(call, "ca", NULL), .out = out };
 
-	if (admin_text(call, "serial", &filter.serial, e) != 0)
+	if (admin_text(call, "serial", &filter.serial, e) != 0 ||
+	    s->ops->cert_list(s->read, &filter, keep_cert, &search, e) != 0)
 		return -1;
-	*out = (struct cert_row){ 0 };
-	if (s->ops->cert_list(s->read, &filter, keep_cert, out, e) != 0)
-		return -1;
-	return out->id != 0 ? 0 : err_set(e, ERR_DENIED, "no certificate with serial %.60s", filter.serial);
+	if (search.count > 1)
+		return err_set(e, ERR_DENIED, "%d CAs have a certificate with serial %.60s: name one with --ca",
+			search.count, filter.serial);
+	return search.count == 1 ? 0 : err_set(e, ERR_DENIED, "no certificate with serial %.60s", filter.serial);
 }
 
 int
@@ -213,7 +230,8 @@ emit_verify_progress(void *arg, int64_t done, int64_t total)
 /* Where in the chain a head stands that was written down earlier. */
 struct head_search {
 	uint8_t head[32];
-	int64_t seen, found; /* row numbers; found 0: not yet */
+	int64_t seen, row; /* row numbers; 0: before the first */
+	bool found;
 };
 
 static bool
@@ -222,25 +240,34 @@ compare_head(void *arg, const struct audit_row *row)
 	struct head_search *search = arg;
 
 	search->seen = row->seq;
-	if (memcmp(search->head, row->hash, sizeof search->head) == 0)
-		search->found = row->seq;
-	return search->found == 0;
+	/* The head of a chain without rows is what its first row was chained to. */
+	if (row->seq == 1 && memcmp(search->head, row->prev, sizeof search->head) == 0)
+		search->found = true;
+	else if (memcmp(search->head, row->hash, sizeof search->head) == 0) {
+		search->found = true;
+		search->row = row->seq;
+	}
+	return !search->found;
 }
 
 static int
-find_head(const struct snapshot *s, const char *text, int64_t *row, struct err *e)
+find_head(const struct snapshot *s, const char *text, const struct audit_report *report, int64_t *row,
+	struct err *e)
 {
 	struct head_search search = { .seen = 0 };
 	int64_t before = -1;
 
 	if (hex_decode(bytes_of_text(text), search.head, sizeof search.head, e) != 0)
 		return err_prefix(e, "--head");
-	while (search.found == 0 && search.seen != before) {
+	search.found = report->rows == 0 && memcmp(search.head, report->head, sizeof search.head) == 0;
+	while (!search.found && search.seen != before) {
 		before = search.seen;
 		if (s->ops->audit_list(s->read, before, HEAD_PAGE, false, compare_head, &search, e) != 0)
 			return -1;
 	}
-	*row = search.found;
+	if (!search.found)
+		return err_set(e, ERR_DENIED, "the chain holds, but the head you wrote down is not in it: it was rewritten");
+	*row = search.row;
 	return 0;
 }
 
@@ -260,10 +287,8 @@ admin_audit_verify(struct admin_call *call, struct err *e)
 	if (report.bad_seq != 0)
 		return err_set(e, ERR_DENIED, "the audit chain is broken at row %" PRId64 ": %.150s", report.bad_seq,
 			report.problem);
-	if (head != NULL && find_head(&s, head, &head_row, e) != 0)
+	if (head != NULL && find_head(&s, head, &report, &head_row, e) != 0)
 		return -1;
-	if (head != NULL && head_row == 0)
-		return err_set(e, ERR_DENIED, "the chain holds, but the head you wrote down is not in it: it was rewritten");
 	call->result = json_pack("{s:I, s:s, s:I}", "rows", (json_int_t)report.rows, "head", hex, "head_row",
 		(json_int_t)head_row);
 	return 0;

@@ -1,6 +1,7 @@
 /* Owners, assets, imports. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,23 +23,49 @@ named(const char *what, int (*of)(const char *), const char *text, int *out, str
 	return 0;
 }
 
+static bool
+keep_owner(void *arg, const struct owner *row)
+{
+	struct owner *owner = arg;
+
+	if (strcmp(owner->name, row->name) != 0)
+		return true;
+	*owner = *row;
+	return false;
+}
+
+/* What is not said stays as it is: a new contact must not make a suspended owner active again. */
+static int
+present_owner(const struct admin_call *call, struct owner *owner, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+
+	if (snapshot_begin(call, &s, e) != 0)
+		return -1;
+	return s.ops->owner_list(s.read, keep_owner, owner, e);
+}
+
 int
 admin_owner_put(struct admin_call *call, struct err *e)
 {
-	struct owner owner = { 0 };
+	struct owner owner = { .kind = OWNER_INTERNAL, .status = OWNER_ACTIVE };
 	const char *name, *end = admin_text_or(call, "contract_end", NULL);
-	const char *contact = admin_text_or(call, "contact", "");
+	const char *contact = admin_text_or(call, "contact", NULL);
 	int kind = 0, status = 0;
 
 	if (admin_text(call, "name", &name, e) != 0 ||
 	    text_copy(owner.name, sizeof owner.name, bytes_of_text(name), "name", e) != 0 ||
-	    text_copy(owner.contact, sizeof owner.contact, bytes_of_text(contact), "contact", e) != 0 ||
+	    present_owner(call, &owner, e) != 0 ||
 	    named("an owner kind (internal, partner, customer)", owner_kind_of,
-		    admin_text_or(call, "kind", "internal"), &kind, e) != 0 ||
+		    admin_text_or(call, "kind", owner_kind_name(owner.kind)), &kind, e) != 0 ||
 	    named("an owner status (active, suspended, offboarding, offboarded)", owner_status_of,
-		    admin_text_or(call, "status", "active"), &status, e) != 0)
+		    admin_text_or(call, "status", owner_status_name(owner.status)), &status, e) != 0)
 		return -1;
-	if (end != NULL && time_parse(end, &owner.contract_end_s, e) != 0)
+	if (contact != NULL && text_copy(owner.contact, sizeof owner.contact, bytes_of_text(contact), "contact", e) != 0)
+		return -1;
+	if (end != NULL && strcmp(end, "none") == 0)
+		owner.contract_end_s = 0;
+	else if (end != NULL && time_parse(end, &owner.contract_end_s, e) != 0)
 		return -1;
 	owner.kind = (enum owner_kind)kind;
 	owner.status = (enum owner_status)status;
@@ -95,7 +122,8 @@ admin_asset_list(struct admin_call *call, struct err *e)
 	struct asset_filter filter = { .state = -1,
 		.tag = admin_text_or(call, "tag", NULL),
 		.owner = admin_text_or(call, "owner", NULL) };
-	struct paging paging = { .call = call, .left = admin_int_or(call, "limit", -1) };
+	int64_t limit = admin_int_or(call, "limit", 0);
+	struct paging paging = { .call = call, .left = limit > 0 ? limit : -1 };
 	const char *state = admin_text_or(call, "state", NULL);
 
 	if (state != NULL && named("an asset state", asset_state_of, state, &filter.state, e) != 0)
@@ -223,6 +251,24 @@ import_source_auto(struct import_source *source)
 		(void)fclose(source->in);
 }
 
+/* A duplicate: the stream closes its own, whoever called closes theirs. */
+static int
+open_source(struct import_source *source, int file, struct err *e)
+{
+	int fd = file < 0 ? -1 : fcntl(file, F_DUPFD_CLOEXEC, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return err_set(e, ERR_MALFORMED, "the file did not come with the request");
+	source->in = fdopen(fd, "r");
+	if (source->in == NULL)
+		(void)close(fd);
+	if (source->in == NULL || fstat(fd, &st) != 0)
+		return err_set(e, ERR_UPSTREAM, "the file cannot be read: %s", strerror(errno));
+	source->size = (int64_t)st.st_size;
+	return 0;
+}
+
 int
 admin_import(struct admin_call *call, struct err *e)
 {
@@ -238,17 +284,10 @@ admin_import(struct admin_call *call, struct err *e)
 		.now_s = call->now_s,
 		.dry_run = admin_flag(call, "dry_run"),
 		.create_owners = admin_flag(call, "create_owners") };
-	struct stat st;
-	int fd = call->fd < 0 ? -1 : dup(call->fd);
-
-	if (fd < 0)
-		return err_set(e, ERR_MALFORMED, "the file did not come with the request");
-	source.in = fdopen(fd, "r");
-	if (source.in == NULL || fstat(fd, &st) != 0) {
-		(void)close(fd);
-		return err_set(e, ERR_UPSTREAM, "the file cannot be read: %s", strerror(errno));
-	}
-	source.size = (int64_t)st.st_size;
+	if (strcmp(format, "csv") != 0 && strcmp(format, "jsonl") != 0)
+		return err_set(e, ERR_MALFORMED, "\"%.20s\" is not csv or jsonl", format);
+	if (open_source(&source, call->fd, e) != 0)
+		return -1;
 	source.world = world_get();
 	if (import_reader_new(strcmp(format, "jsonl") == 0 ? IMPORT_JSONL : IMPORT_CSV, name, &source.reader, e) != 0 ||
 	    call->gateway->store_ops->import(call->gateway->store, &job, &sum, e) != 0)

@@ -50,6 +50,34 @@ find_asset(const struct admin_call *call, struct asset *asset, struct err *e)
 	return found < 0 ? -1 : 0;
 }
 
+/* "" is a label too, the one of paths without a name; only an absent argument, or "*", means any. */
+static int
+choose_label(const struct admin_call *call, char out[STORE_NAME_MAX], struct err *e)
+{
+	const json_t *given = json_object_get(call->args, "label");
+	const char *name = given == NULL ? "*" : json_string_value(given);
+	struct world *world = world_get();
+	bool known = strcmp(name, "*") == 0 || config_label(world->config, name) != NULL;
+
+	world_put(world);
+	if (!known)
+		return err_set(e, ERR_MALFORMED, "no label \"%.60s\"", name);
+	(void)snprintf(out, STORE_NAME_MAX, "%s", name);
+	return 0;
+}
+
+static int
+put_secret(struct admin_call *call, const struct asset *asset, struct secret_row *row, const char *secret,
+	struct err *e)
+{
+	if (random_octets(row->salt, sizeof row->salt, e) != 0 || secret_hash(row->salt, secret, row->hash, e) != 0 ||
+	    call->gateway->store_ops->secret_put(call->gateway->store, row, call->actor, call->now_s, e) != 0)
+		return -1;
+	call->result = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "tag", asset->tag, "secret", secret, "protocol",
+		row->protocol, "label", row->label, "once", row->once, "expires", json_of_time(row->expires_s));
+	return 0;
+}
+
 int
 admin_secret_new(struct admin_call *call, struct err *e)
 {
@@ -57,21 +85,33 @@ admin_secret_new(struct admin_call *call, struct err *e)
 	struct asset asset;
 	char secret[40];
 	int64_t lifetime_s;
+	int result;
 
-	if (find_asset(call, &asset, e) != 0 ||
-	    duration_parse(admin_text_or(call, "expires", row.once ? SECRET_LIFETIME : "0"), &lifetime_s, e) != 0 ||
-	    make_secret(secret, e) != 0 || random_octets(row.salt, sizeof row.salt, e) != 0 ||
-	    secret_hash(row.salt, secret, row.hash, e) != 0)
+	if (find_asset(call, &asset, e) != 0 || choose_label(call, row.label, e) != 0 ||
+	    duration_parse(admin_text_or(call, "expires", row.once ? SECRET_LIFETIME : "0"), &lifetime_s, e) != 0)
 		return -1;
 	row.asset_id = asset.id;
 	row.expires_s = lifetime_s == 0 ? 0 : call->now_s + lifetime_s;
-	(void)snprintf(row.label, sizeof row.label, "%s", admin_text_or(call, "label", "*"));
 	(void)snprintf(row.protocol, sizeof row.protocol, "%s", admin_flag(call, "scep") ? "scep" : "est");
-	if (call->gateway->store_ops->secret_put(call->gateway->store, &row, call->actor, call->now_s, e) != 0)
-		return -1;
-	call->result = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "tag", asset.tag, "secret", secret, "protocol",
-		row.protocol, "label", row.label, "once", row.once, "expires", json_of_time(row.expires_s));
+	result = make_secret(secret, e);
+	if (result == 0)
+		result = put_secret(call, &asset, &row, secret, e);
 	OPENSSL_cleanse(secret, sizeof secret);
+	return result;
+}
+
+static int
+put_keywrap(struct admin_call *call, const char *tag, struct bytes id, struct bytes key, struct err *e)
+{
+	char id_hex[2 * KEYWRAP_ID_LEN + 1], key_hex[2 * KEYWRAP_KEY_LEN + 1];
+
+	if (call->gateway->store_ops->audit(call->gateway->store, call->now_s, call->actor, "secret.keywrap", tag, "{}",
+		    e) != 0)
+		return -1;
+	hex_encode(id, id_hex);
+	hex_encode(key, key_hex);
+	call->result = json_pack("{s:s, s:s, s:s}", "tag", tag, "key_id", id_hex, "key", key_hex);
+	OPENSSL_cleanse(key_hex, sizeof key_hex);
 	return 0;
 }
 
@@ -80,7 +120,6 @@ admin_keywrap_new(struct admin_call *call, struct err *e)
 {
 	struct world *world = world_get();
 	uint8_t id[KEYWRAP_ID_LEN], key[KEYWRAP_KEY_LEN];
-	char id_hex[2 * KEYWRAP_ID_LEN + 1], key_hex[2 * KEYWRAP_KEY_LEN + 1];
 	struct asset asset;
 	int result;
 
@@ -90,15 +129,8 @@ admin_keywrap_new(struct admin_call *call, struct err *e)
 	if (result == 0)
 		result = keywrap_derive(&world->master, asset.id, bytes_of(id, sizeof id), key, e);
 	world_put(world);
-	if (result != 0)
-		return -1;
-	hex_encode(bytes_of(id, sizeof id), id_hex);
-	hex_encode(bytes_of(key, sizeof key), key_hex);
-	if (call->gateway->store_ops->audit(call->gateway->store, call->now_s, call->actor, "secret.keywrap",
-		    asset.tag, "{}", e) != 0)
-		return -1;
-	call->result = json_pack("{s:s, s:s, s:s}", "tag", asset.tag, "key_id", id_hex, "key", key_hex);
+	if (result == 0)
+		result = put_keywrap(call, asset.tag, bytes_of(id, sizeof id), bytes_of(key, sizeof key), e);
 	OPENSSL_cleanse(key, sizeof key);
-	OPENSSL_cleanse(key_hex, sizeof key_hex);
-	return 0;
+	return result;
 }

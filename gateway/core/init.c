@@ -40,8 +40,11 @@ create(const struct init_options *o, const char *name, mode_t mode, struct err *
 	(void)snprintf(path, sizeof path, "%s/%s", o->dir, name);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	out = fd < 0 ? NULL : fdopen(fd, "w");
-	if (out == NULL)
+	if (out == NULL) {
 		(void)err_set(e, ERR_UPSTREAM, "%s: %s", path, strerror(errno));
+		if (fd >= 0)
+			(void)close(fd);
+	}
 	return out;
 }
 
@@ -247,8 +250,9 @@ init_directory(const struct init_options *o, struct err *e)
 		if (make_folder(path, e) != 0)
 			return -1;
 	}
-	if (make_cas(o, &issuing, e) != 0 || make_server(o, issuing, e) != 0 || write_master(o, e) != 0 ||
-	    copy_trust(o, e) != 0)
+	/* What the caller may have got wrong comes first: nothing of a directory half made has to be removed. */
+	if (copy_trust(o, e) != 0 || make_cas(o, &issuing, e) != 0 || make_server(o, issuing, e) != 0 ||
+	    write_master(o, e) != 0)
 		return -1;
 	return write_config(o, e);
 }

@@ -114,30 +114,38 @@ load_csrattrs(const struct config_label *label, struct buf *out, struct err *e)
 }
 
 static int
-load_master(const char *path, struct buf *out, struct err *e)
+read_master(FILE *in, const char *path, struct buf *out, struct err *e)
 {
 	uint8_t octets[MASTER_MAX];
 	struct stat st;
-	size_t len = 0;
-	FILE *in = path[0] == '\0' ? NULL : fopen(path, "rb");
+	size_t len;
 
-	if (path[0] == '\0')
-		return 0;
-	if (in == NULL)
-		return err_set(e, ERR_UPSTREAM, "%s: cannot be read", path);
-	if (fstat(fileno(in), &st) == 0 && (st.st_mode & 077) == 0)
-		len = fread(octets, 1, sizeof octets, in);
-	else
-		(void)err_set(e, ERR_UPSTREAM, "%s: others may read it; chmod 600 %s", path, path);
-	(void)fclose(in);
+	if (fstat(fileno(in), &st) != 0 || (st.st_mode & 077) != 0)
+		return err_set(e, ERR_UPSTREAM, "%s: others may read it; chmod 600 %s", path, path);
+	(void)setvbuf(in, NULL, _IONBF, 0); /* no copy in a buffer that nobody overwrites */
+	len = fread(octets, 1, sizeof octets, in);
 	if (len >= MASTER_MIN)
 		buf_append(out, octets, len);
 	OPENSSL_cleanse(octets, sizeof octets);
-	if (len == 0)
-		return e->code == ERR_NONE ? err_set(e, ERR_UPSTREAM, "%s: empty", path) : -1;
 	if (len < MASTER_MIN)
 		return err_set(e, ERR_UPSTREAM, "%s: %zu octets; at least %d are needed", path, len, MASTER_MIN);
 	return buf_failed(out) ? err_set(e, ERR_NOMEM, "%s: no memory", path) : 0;
+}
+
+static int
+load_master(const char *path, struct buf *out, struct err *e)
+{
+	FILE *in;
+	int result;
+
+	if (path[0] == '\0')
+		return 0;
+	in = fopen(path, "rbe");
+	if (in == NULL)
+		return err_set(e, ERR_UPSTREAM, "%s: cannot be read", path);
+	result = read_master(in, path, out, e);
+	(void)fclose(in);
+	return result;
 }
 
 /* The server's own certificate signs the key packages it generates (RFC 7030, section 4.4.2). */
@@ -185,7 +193,6 @@ world_load(struct config *config, struct world **out, struct err *e)
 		config_free(config);
 		return err_set(e, ERR_NOMEM, "no memory for the configuration");
 	}
-	e->code = ERR_NONE;
 	world->config = config;
 	atomic_init(&world->references, 1);
 	if (load_all(world, e) != 0)

@@ -56,6 +56,7 @@ send_line(void *arg, json_t *line)
 		if (n > 0)
 			sent += (size_t)n;
 	}
+	OPENSSL_cleanse(text, len + 1); /* it may hold a new secret */
 	free(text);
 	return sent == len + 1;
 }
@@ -69,13 +70,18 @@ receive(struct client *client, char *at, size_t size)
 		char space[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec iov = { .iov_base = at, .iov_len = size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	/* Room for one descriptor and not its padding, into which a second would fit: the kernel drops the rest. */
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+		.msg_controllen = CMSG_LEN(sizeof(int)) };
 	ssize_t n = recvmsg(client->fd, &msg, MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = n <= 0 ? NULL : CMSG_FIRSTHDR(&msg);
 
 	if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int)) && client->file < 0)
+	    c->cmsg_len == CMSG_LEN(sizeof(int))) {
+		if (client->file >= 0)
+			(void)close(client->file);
 		memcpy(&client->file, CMSG_DATA(c), sizeof client->file);
+	}
 	return n;
 }
 

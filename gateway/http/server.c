@@ -38,7 +38,7 @@ int
 server_answer(struct mg_connection *conn, int status, const char *content_type, const char *headers,
 	struct bytes body)
 {
-	CLEANUP(buf) struct buf out = { 0 };
+	struct buf out = { 0 };
 
 	buf_printf(&out, "HTTP/1.1 %d %s\r\n", status, reason_phrase(status));
 	if (content_type != NULL)
@@ -51,6 +51,7 @@ server_answer(struct mg_connection *conn, int status, const char *content_type, 
 		buf_append_bytes(&out, body);
 	if (buf_failed(&out) || mg_write(conn, out.at, out.len) != (int)out.len)
 		mg_disable_connection_keep_alive(conn);
+	buf_free_secret(&out); /* it may hold a key made for a device */
 	return status;
 }
 

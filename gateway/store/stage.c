@@ -60,13 +60,14 @@ stage_new(const char *folder_of, struct stage **out, struct err *e)
 	if (stage == NULL || buf_failed(&path))
 		return err_set(e, ERR_NOMEM, "import");
 	fd = mkstemp((char *)path.at);
+	/* CLEANUP frees it, which cppcheck does not know. */
 	if (fd < 0)
-		return lost(e);
+		return lost(e); /* cppcheck-suppress memleak */
 	(void)unlink((const char *)path.at);
 	stage->file = fdopen(fd, "w+");
 	if (stage->file == NULL) {
 		(void)close(fd);
-		return lost(e);
+		return lost(e); /* cppcheck-suppress memleak */
 	}
 	*out = stage;
 	stage = NULL;
