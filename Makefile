@@ -49,7 +49,7 @@ REPLAY   = $(FUZZ:%=$(O)/replay/%)
 UNIT     = $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/*_test.c))
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test unit replay system bench fuzz fuzz-targets lint install clean
+.PHONY: all help demo test unit replay system leaks bench fuzz fuzz-targets lint install clean
 .SECONDARY:
 
 all: $(PROGRAMS)
@@ -119,6 +119,12 @@ replay: $(REPLAY)
 ## system   pytest against the real programs, and clients that nobody here wrote
 system: all
 	ENROLLD_BIN=$(abspath $(O)) /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/system tests/interop
+
+## leaks    ten thousand enrollments under valgrind
+leaks:
+	@.ci/deps build test
+	@$(MAKE) --no-print-directory all $(O)/bench/load
+	@tests/leaks.sh $(O)
 
 ## fuzz     every fuzz target for T seconds each (make fuzz T=60), libFuzzer with ASan and UBSan
 T ?= 60

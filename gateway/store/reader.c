@@ -154,11 +154,13 @@ one_cert(struct query *q, struct cert_row *out, struct err *e)
 }
 
 int
-sqlite_cert_by_sha256(struct store_read *read, const uint8_t sha256[32], struct cert_row *out, struct err *e)
+sqlite_cert_by_serial(struct store_read *read, const char *serial, const uint8_t sha256[32],
+	struct cert_row *out, struct err *e)
 {
 	CLEANUP(query) struct query q =
-		query_of(&read->conn, "SELECT " CERT_COLUMNS FROM_CERT " WHERE c.sha256 = ?1");
+		query_of(&read->conn, "SELECT " CERT_COLUMNS FROM_CERT " WHERE c.serial = ?1 AND c.sha256 = ?2");
 
+	query_text(&q, serial);
 	query_sha256(&q, sha256);
 	return one_cert(&q, out, e);
 }

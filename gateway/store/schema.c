@@ -7,8 +7,8 @@
  * Integers stand for enums in the order of their headers. Two kinds of index
  * are told apart: those whose keys grow with time stay in cache, those with
  * random keys cost a page read and written per insert at any size; so there
- * are only the four that a lookup on the request path needs (certificate's
- * serial, sha256 and spki, and request_key). The certificates of an asset are
+ * are only the three that a lookup on the request path needs (certificate's
+ * serial and spki, and request_key). The certificates of an asset are
  * found through its requests: each has one, whose cert_id names it.
  */
 static const char SCHEMA_1_REGISTRY[] =
@@ -133,7 +133,6 @@ static const char SCHEMA_2_ENROLLMENT[] =
 	" replaces_id INTEGER REFERENCES certificate (id)"
 	") STRICT;"
 	"CREATE UNIQUE INDEX certificate_serial ON certificate (serial, ca);"
-	"CREATE UNIQUE INDEX certificate_sha256 ON certificate (sha256);"
 	"CREATE INDEX certificate_spki ON certificate (spki_sha256, asset_id);"
 	"CREATE INDEX certificate_expiry ON certificate (not_after_s);"
 	"CREATE INDEX certificate_unusual ON certificate (status) WHERE status <> 0;"

@@ -250,8 +250,8 @@ int sqlite_asset_by_tag(struct store_read *read, const char *tag, struct asset *
 	struct err *e);
 int sqlite_asset_by_id(struct store_read *read, int64_t id, struct asset *asset, struct owner *owner,
 	struct err *e);
-int sqlite_cert_by_sha256(struct store_read *read, const uint8_t sha256[32], struct cert_row *out,
-	struct err *e);
+int sqlite_cert_by_serial(struct store_read *read, const char *serial, const uint8_t sha256[32],
+	struct cert_row *out, struct err *e);
 int sqlite_cert_by_id(struct store_read *read, int64_t id, struct cert_row *out, struct err *e);
 int sqlite_cert_der(struct store_read *read, int64_t id, struct buf *out, struct err *e);
 int sqlite_request_find(struct store_read *read, int64_t asset_id, const char *label,

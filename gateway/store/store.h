@@ -245,8 +245,9 @@ struct store_ops {
 		struct err *e);
 	int (*asset_by_id)(struct store_read *read, int64_t id, struct asset *asset, struct owner *owner,
 		struct err *e);
-	int (*cert_by_sha256)(struct store_read *read, const uint8_t sha256[32], struct cert_row *out,
-		struct err *e);
+	/* The very certificate: its serial finds it, its digest proves it. */
+	int (*cert_by_serial)(struct store_read *read, const char *serial, const uint8_t sha256[32],
+		struct cert_row *out, struct err *e);
 	int (*cert_by_id)(struct store_read *read, int64_t id, struct cert_row *out, struct err *e);
 	/* The DER of a certificate, appended to out. */
 	int (*cert_der)(struct store_read *read, int64_t id, struct buf *out, struct err *e);

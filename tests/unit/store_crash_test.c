@@ -90,7 +90,7 @@ expect_recorded(struct fixture *f, const struct released *told)
 	struct err e;
 
 	sample_fill(&s, &asset, told->number, REQUEST_ISSUED);
-	assert_int_equal(ops->cert_by_sha256(read, s.o.cert_sha256, &cert, &e), 1);
+	assert_int_equal(ops->cert_by_serial(read, s.o.serial, s.o.cert_sha256, &cert, &e), 1);
 	assert_int_equal(cert.request_id, told->request_id);
 	assert_int_equal(ops->request_find(read, told->asset_id, "routers", s.o.csr_sha256, &row, &e), 1);
 	assert_int_equal(row.cert_id, cert.id);
