@@ -56,8 +56,8 @@ curve(const char *name)
 int
 key_init(struct err *e)
 {
-	if (p256_template != NULL)
-		return 0;
+	EVP_PKEY_free(p256_template);
+	EVP_PKEY_free(p384_template);
 	roca_init();
 	p384_template = curve(SN_secp384r1);
 	p256_template = curve(SN_X9_62_prime256v1);

@@ -28,7 +28,7 @@ struct key_facts {
 	const char *weak;   /* NULL, or why nobody should certify it (static text) */
 };
 
-/* Load the template keys; called by ossl_init()'s callers once, before any thread. */
+/* Make the template keys, before any thread; once more after the way OpenSSL decodes keys was changed. */
 MUST_USE int key_init(struct err *e);
 
 /*

@@ -23,24 +23,12 @@ print_problem(void *arg, const char *text)
 	(void)fprintf(stderr, "%s\n", text);
 }
 
-/* Serving prepares its keys itself: see process_serve(). */
-static bool
-ready(void)
-{
-	struct err e;
-
-	if (key_init(&e) == 0)
-		return true;
-	(void)fprintf(stderr, "enrolld: %s\n", e.text);
-	return false;
-}
-
 static int
 check(const char *path)
 {
 	CLEANUP(config) struct config *config = NULL;
 
-	if (!ready() || config_load(path, print_problem, NULL, &config) != 0)
+	if (config_load(path, print_problem, NULL, &config) != 0)
 		return 1;
 	(void)printf("%s: no mistakes\n", path);
 	return 0;
@@ -68,8 +56,6 @@ make_directory(struct init_options *init)
 		(void)fputs("enrolld: --port wants a number from 1 to 65534\n", stderr);
 		return 2;
 	}
-	if (!ready())
-		return 1;
 	if (init_directory(init, &e) != 0) {
 		(void)fprintf(stderr, "enrolld: %s\n", e.text);
 		return 1;
@@ -118,7 +104,7 @@ main(int argc, char **argv)
 	struct err e = { 0 };
 	int option;
 
-	if (ossl_init(&e) != 0) {
+	if (ossl_init(&e) != 0 || key_init(&e) != 0) {
 		(void)fprintf(stderr, "enrolld: %s\n", e.text);
 		return 1;
 	}

@@ -200,6 +200,16 @@ wait_for_signals(struct process *p, const char *path, const sigset_t *signals)
 	log_text(LOG_LEVEL_INFO, "stop", "signal %d: finishing what is under way", number);
 }
 
+/* A key of the ordinary kind would be converted at each use: the templates are made anew, the others are read later. */
+static void
+prepare_keys(const struct config *config)
+{
+	struct err e;
+
+	if (config->tls_quick_keys && (quick_keys_enable(&e) != 0 || key_init(&e) != 0))
+		log_text(LOG_LEVEL_WARN, "start", "%s; serving without", e.text);
+}
+
 int
 process_serve(const char *path)
 {
@@ -216,17 +226,11 @@ process_serve(const char *path)
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
 	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread */
-	/* Before any key is made or read: a key of the ordinary kind would be converted at each use. */
-	if (quick_keys_enable(&e) != 0)
-		log_text(LOG_LEVEL_INFO, "start", "%s; serving all the same", e.text);
-	if (key_init(&e) != 0) {
-		log_text(LOG_LEVEL_ERROR, "start", "%s", e.text);
-		return 1;
-	}
 	if (config_load(path, print_problem, NULL, &config) != 0)
 		return 1;
 	metrics_start(ENROLLD_VERSION, time_now_s());
 	log_setup(config->log_format, config->log_level);
+	prepare_keys(config);
 	grace_s = config->stop_grace_s;
 	if (start(&p, config, &e) != 0) {
 		log_text(LOG_LEVEL_ERROR, "start", "%s", e.text);

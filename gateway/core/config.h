@@ -74,6 +74,7 @@ struct config {
 	char tls_certificate[CONFIG_PATH_MAX], tls_key[CONFIG_PATH_MAX];
 	char tls_min_version[8];          /* "1.2" or "1.3" */
 	char tls_groups[TEMPLATE_MAX];
+	bool tls_quick_keys;
 
 	char store_type[32];
 	char store_path[CONFIG_PATH_MAX];

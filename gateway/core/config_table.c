@@ -51,6 +51,9 @@ static const struct config_row tls_rows[] = {
 		"The oldest TLS version a device may speak." },
 	{ "groups", TYPE_TEXT, AT(config, tls_groups), "\"X25519:P-256:P-384\"", 0, 0, NULL,
 		"Key exchange groups, the preferred first, separated by colons. X25519 costs half of P-256." },
+	{ "quick_keys", TYPE_BOOL, AT(config, tls_quick_keys), "true", 0, 0, NULL,
+		"Decode the EC keys of client certificates by the code OpenSSL had before 3.0, which is several "
+		"times as fast. It is tried out at the start, and left alone when anything is not as it should be." },
 };
 
 static const struct config_row store_rows[] = {
