@@ -57,7 +57,8 @@ trim(char *value)
 
 	while (len > 0 && strchr(" \t\r\n", value[from + len - 1]) != NULL)
 		len--;
-	memmove(value, value + from, len);
+	if (from != 0)
+		memmove(value, value + from, len);
 	value[len] = '\0';
 }
 

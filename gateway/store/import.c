@@ -136,9 +136,10 @@ match(struct tx *tx, const struct asset *in, struct asset *found, struct err *e)
 static int
 check_serial(struct tx *tx, const struct asset *in, int64_t own_id, struct err *e)
 {
+	/* "ACME" and "Acme" are one manufacturer, and one that is left out may be any. */
 	CLEANUP(query) struct query q = query_of(tx->conn,
-		"SELECT tag, state FROM asset"
-		" WHERE manufacturer = ?1 AND serial = ?2 AND locked = 1 AND id <> ?3");
+		"SELECT tag, state FROM asset WHERE serial = ?2 COLLATE NOCASE AND locked = 1 AND id <> ?3"
+		" AND (manufacturer = ?1 COLLATE NOCASE OR manufacturer = '' OR ?1 = '') LIMIT 1");
 	char tag[REG_TEXT_MAX];
 	int rc;
 
@@ -253,14 +254,15 @@ check_state(const struct import_record *rec, const struct asset *found, bool *mo
 }
 
 static int
-check_identity(struct tx *tx, const struct asset *in, const struct asset *found, struct err *e)
+check_identity(struct tx *tx, const struct import *im, const struct asset *in, const struct asset *found,
+	struct err *e)
 {
-	if (same_identity(in, found))
+	if (same_identity(in, found) && im->owner_id == found->owner_id)
 		return 0;
 	if (state_locked(found->state))
-		return err_set(e, ERR_DENIED, "asset %s is %s and keeps its tag, manufacturer and serial", found->tag,
-			asset_state_name(found->state));
-	return check_serial(tx, in, found->id, e);
+		return err_set(e, ERR_DENIED, "asset %s is %s and keeps its tag, manufacturer, serial and owner",
+			found->tag, asset_state_name(found->state));
+	return same_identity(in, found) ? 0 : check_serial(tx, in, found->id, e);
 }
 
 static int
@@ -283,13 +285,44 @@ move_state(struct tx *tx, struct import *im, const struct import_record *rec, co
 	return 0;
 }
 
+/*
+ * What decides about certificates leaves a row for each asset; the rest is in the batch's own row.
+ * New assets leave none: they hold nothing yet, and a first import has a million.
+ */
+static int
+audit_change(struct tx *tx, const struct import *im, const struct import_record *rec, const struct asset *found,
+	bool anchors, bool moves, struct err *e)
+{
+	CLEANUP(buf) struct buf detail = {0};
+
+	if (!anchors && !moves && im->owner_id == found->owner_id && same_identity(&rec->asset, found))
+		return 0;
+	json_open(&detail);
+	json_text(&detail, "import", im->job->source);
+	json_int(&detail, "line", rec->line);
+	if (moves) {
+		json_text(&detail, "from", asset_state_name(found->state));
+		json_text(&detail, "to", asset_state_name(rec->asset.state));
+	}
+	if (im->owner_id != found->owner_id)
+		json_text(&detail, "new_owner", rec->owner);
+	if (!same_identity(&rec->asset, found))
+		json_text(&detail, "was", found->tag);
+	if (anchors)
+		json_int(&detail, "anchors_replaced", (int64_t)rec->anchor_count);
+	json_close(&detail);
+	if (buf_failed(&detail))
+		return err_set(e, ERR_NOMEM, "audit row");
+	return chain_append(tx, im->job->now_s, im->job->actor, "asset.import", rec->asset.tag, buf_text(&detail), e);
+}
+
 static int
 update(struct tx *tx, struct import *im, const struct import_record *rec, const struct asset *found,
 	struct err *e)
 {
 	bool fields = !same_fields(&rec->asset, found) || im->owner_id != found->owner_id, anchors, moves;
 
-	if (check_identity(tx, &rec->asset, found, e) != 0 || check_state(rec, found, &moves, e) != 0)
+	if (check_identity(tx, im, &rec->asset, found, e) != 0 || check_state(rec, found, &moves, e) != 0)
 		return -1;
 	if (import_compare_anchors(tx, rec, found->id, state_locked(found->state), &anchors, e) != 0)
 		return -1;
@@ -306,7 +339,7 @@ update(struct tx *tx, struct import *im, const struct import_record *rec, const 
 	if (moves && move_state(tx, im, rec, found, e) != 0)
 		return -1;
 	im->sum.updated++;
-	return 0;
+	return audit_change(tx, im, rec, found, anchors, moves, e);
 }
 
 static int

@@ -32,10 +32,27 @@ check_limits(const struct store_outcome *o, struct err *e)
 	return 0;
 }
 
+/*
+ * The asset's version says nothing about its owner. A certificate for one who was
+ * suspended meanwhile, or whose contract now ends before it, is decided afresh.
+ */
+static bool
+owner_changed(const struct store_outcome *o, enum owner_status status, int64_t contract_end_s)
+{
+	if (o->state != REQUEST_ISSUED)
+		return false;
+	if (status != OWNER_ACTIVE && status != OWNER_OFFBOARDING)
+		return true;
+	return contract_end_s != 0 && o->not_after_s > contract_end_s;
+}
+
 static int
 check_version(struct tx *tx, struct recording *r, struct err *e)
 {
-	CLEANUP(query) struct query q = query_of(tx->conn, "SELECT version FROM asset WHERE id = ?1");
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"SELECT a.version, o.status, o.contract_end_s FROM asset a JOIN owner o ON o.id = a.owner_id"
+		" WHERE a.id = ?1");
+	enum owner_status status;
 	int rc;
 
 	query_int(&q, r->o->asset_id);
@@ -44,7 +61,26 @@ check_version(struct tx *tx, struct recording *r, struct err *e)
 		return -1;
 	if (rc == 0 || query_get_int(&q) != r->o->asset_version)
 		return give_up(r, STORE_STALE);
+	status = (enum owner_status)query_get_int(&q);
+	if (owner_changed(r->o, status, query_get_int(&q)))
+		return give_up(r, STORE_STALE);
 	return 0;
+}
+
+/* Two assets with one key, at the same time: each was decided before the other was recorded. */
+static int
+check_key(struct tx *tx, struct recording *r, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"SELECT 1 FROM certificate WHERE spki_sha256 = ?1 AND asset_id <> ?2 LIMIT 1");
+	int rc;
+
+	if (r->o->state != REQUEST_ISSUED)
+		return 0;
+	query_sha256(&q, r->o->spki_sha256);
+	query_int(&q, r->o->asset_id);
+	rc = query_row(&q, e);
+	return rc == 1 ? give_up(r, STORE_STALE) : rc;
 }
 
 static int
@@ -373,6 +409,8 @@ record_known(struct tx *tx, struct recording *r, struct err *e)
 		rc = check_request(tx, r, e);
 	if (rc == 0)
 		rc = check_secret(tx, r, e);
+	if (rc == 0)
+		rc = check_key(tx, r, e);
 	if (rc == 0 && r->request_id == 0)
 		rc = insert_request(tx, r, e);
 	if (rc == 0)

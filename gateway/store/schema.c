@@ -190,9 +190,16 @@ static const char SCHEMA_3_AUDIT[] =
 
 	"PRAGMA user_version = 3;";
 
+/* A retired device's serial is told in any spelling of its manufacturer. */
+static const char SCHEMA_4_LOCKED_SERIALS[] =
+	"DROP INDEX asset_locked;"
+	"CREATE INDEX asset_locked ON asset (serial COLLATE NOCASE) WHERE locked = 1;"
+	"PRAGMA user_version = 4;";
+
 const char *const store_migrations[] = {
 	SCHEMA_1_REGISTRY,
 	SCHEMA_2_ENROLLMENT,
 	SCHEMA_3_AUDIT,
+	SCHEMA_4_LOCKED_SERIALS,
 	NULL,
 };

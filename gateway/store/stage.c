@@ -2,6 +2,7 @@
 #include "gateway/store/sqlite_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,9 +38,9 @@ static const struct field texts[] = {
 };
 #define TEXTS (sizeof texts / sizeof texts[0])
 
-struct numbers { /* the rest of a record */
-	int64_t line;
-	int32_t state, holding, tier, has_state, anchor_count;
+struct numbers { /* the rest of a record; written as it is, so without padding */
+	int64_t line, anchor_count;
+	int32_t state, holding, tier, has_state;
 };
 
 static int
@@ -59,7 +60,7 @@ stage_new(const char *folder_of, struct stage **out, struct err *e)
 	buf_append_u8(&path, '\0');
 	if (stage == NULL || buf_failed(&path))
 		return err_set(e, ERR_NOMEM, "import");
-	fd = mkstemp((char *)path.at);
+	fd = mkostemp((char *)path.at, O_CLOEXEC);
 	/* CLEANUP frees it, which cppcheck does not know. */
 	if (fd < 0)
 		return lost(e); /* cppcheck-suppress memleak */
@@ -101,7 +102,7 @@ stage_put(struct stage *stage, const struct import_record *record, struct err *e
 		.holding = (int32_t)record->asset.holding,
 		.tier = record->asset.tier,
 		.has_state = record->has_state,
-		.anchor_count = (int32_t)record->anchor_count,
+		.anchor_count = (int64_t)record->anchor_count,
 	};
 	bool ok;
 

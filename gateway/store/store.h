@@ -159,7 +159,8 @@ struct store_outcome {
 enum store_recorded {
 	STORE_RECORDED,
 	STORE_EXISTS,  /* another thread recorded the same (asset, label, CSR, attempt) first: read it */
-	STORE_STALE,   /* the asset changed since it was read: decide again */
+	STORE_STALE,   /* the asset changed since it was read, its owner may no longer, or another asset got a
+	                  certificate for the same key: decide again */
 	STORE_SPENT,   /* the once-secret was used by another request meanwhile */
 };
 
@@ -307,7 +308,8 @@ struct store_ops {
 	int (*cert_revoke)(struct store *, int64_t id, const char *reason, const char *actor, int64_t now_s,
 		struct err *);
 	/* All or nothing, one transaction. Never moves an asset out of lost, stolen or quarantined, never
-	   revives a tombstone: such a line is an error. Re-importing the same line changes nothing. */
+	   revives a tombstone, never gives either another owner: such a line is an error. Re-importing the
+	   same line changes nothing. */
 	int (*import)(struct store *, const struct import_job *, struct import_summary *out, struct err *);
 };
 
