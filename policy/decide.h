@@ -17,12 +17,13 @@ enum proof_kind {
 	PROOF_CERTIFICATE, /* a manufacturer's certificate */
 	PROOF_SECRET,
 	PROOF_OWN,         /* a certificate recorded in the store */
+	PROOF_REGISTRAR,   /* the same, of a registrar that asks for another asset */
 };
 
 struct proof {
 	enum proof_kind kind;
 	char text[REG_VALUE_MAX]; /* for people: "idevid acme SN 1234", "secret of rtr-7", ... */
-	/* PROOF_OWN: the presented certificate as recorded */
+	/* PROOF_OWN and PROOF_REGISTRAR: the presented certificate as recorded */
 	int64_t cert_id;
 	int64_t cert_not_after_s;
 	bool cert_revoked;
@@ -51,8 +52,10 @@ struct decide_input {
 	int asset_matches;            /* how many assets the proof points at: 0, 1, or more (ambiguous) */
 	const struct asset *asset;    /* NULL unless asset_matches == 1 */
 	const struct owner *owner;    /* NULL unless asset_matches == 1 */
+	const struct asset *registrar;   /* PROOF_REGISTRAR: whose certificate was presented; else NULL */
+	int64_t registrar_for_not_after_s; /* PROOF_REGISTRAR: end of the device's newest valid certificate; 0: none */
 	const struct csr_facts *csr;
-	/* PROOF_OWN: names of the presented certificate, for "renewal keeps identity" (RFC 7030, section 4.2.2) */
+	/* Names of the certificate being renewed, for "renewal keeps identity" (RFC 7030, section 4.2.2) */
 	X509_NAME *current_subject;   /* borrowed; NULL when there is none */
 	GENERAL_NAMES *current_sans;  /* borrowed; NULL when it has none */
 	bool approved;                /* an operator has approved this very request */
@@ -84,6 +87,7 @@ struct decision {
  * first failure decides, but later rules that need nothing from it still run, so
  * that an operator sees everything that is wrong at once:
  *   label.operation proof.present proof.allowed proof.revoked proof.expired
+ *   registrar.state
  *   asset.known asset.unique asset.state owner.status owner.contract
  *   renewal.proof renewal.window csr.key csr.weak csr.reuse csr.extensions csr.names
  *   csr.binding profile.fill renewal.identity approval

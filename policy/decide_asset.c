@@ -175,6 +175,22 @@ decide_asset(struct decision_run *run)
 	rule_contract(run);
 }
 
+/* The registrar authenticates itself; what is renewed must be there all the same. */
+static void
+renewal_by_registrar(struct decision_run *run, struct rule_result *r)
+{
+	char until[TIME_TEXT_MAX];
+
+	if (run->in->registrar_for_not_after_s == 0) {
+		rule_saw(r, "the device has no valid certificate");
+		rule_fail(run, r, "the device has no valid certificate to renew; enroll instead");
+		return;
+	}
+	time_text(run->in->registrar_for_not_after_s, until);
+	rule_saw(r, "the device's certificate ends %s", until);
+	rule_pass(r);
+}
+
 static void
 rule_renewal_proof(struct decision_run *run)
 {
@@ -187,6 +203,10 @@ rule_renewal_proof(struct decision_run *run)
 	}
 	/* RFC 7030, section 3.3.2: "If the certificate to be renewed or rekeyed is appropriate for the
 	   negotiated cipher suite, then the client MUST use it for the TLS handshake". */
+	if (proof->kind == PROOF_REGISTRAR) {
+		renewal_by_registrar(run, r);
+		return;
+	}
 	if (proof->kind != PROOF_OWN) {
 		rule_saw(r, "not the certificate being renewed");
 		rule_fail(run, r, "a renewal is authenticated by the certificate being renewed; enroll instead");
@@ -201,10 +221,12 @@ rule_window(struct decision_run *run)
 {
 	const struct decide_input *in = run->in;
 	struct rule_result *r = rule_begin(run, "renewal.window");
-	int64_t opens_s = in->proof.cert_not_after_s - in->profile->renewal_window_s;
+	bool registrar = in->proof.kind == PROOF_REGISTRAR && in->registrar_for_not_after_s != 0;
+	int64_t ends_s = registrar ? in->registrar_for_not_after_s : in->proof.cert_not_after_s;
+	int64_t opens_s = ends_s - in->profile->renewal_window_s;
 	char opens[TIME_TEXT_MAX];
 
-	if (in->op != POLICY_RENEW || in->proof.kind != PROOF_OWN) {
+	if (in->op != POLICY_RENEW || (in->proof.kind != PROOF_OWN && !registrar)) {
 		rule_skip(r, in->op != POLICY_RENEW ? "not a renewal" : "no certificate of ours");
 		return;
 	}

@@ -129,7 +129,10 @@ rule_binding(struct decision_run *run)
 				binding_text(csr));
 		return;
 	case BINDING_VERIFY:
-		if (csr->binding == CSR_BINDING_DIFFERS)
+		/* What the device put into its CSR cannot be about the registrar's connection (RFC 7030, section 3.5). */
+		if (run->in->proof.kind == PROOF_REGISTRAR)
+			rule_skip(r, "a registrar passes the device's request on");
+		else if (csr->binding == CSR_BINDING_DIFFERS)
 			rule_fail(run, r, "the request is bound to another TLS connection");
 		else
 			rule_pass(r);

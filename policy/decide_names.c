@@ -167,7 +167,7 @@ decide_identity(struct decision_run *run)
 	struct rule_result *r = rule_begin(run, "renewal.identity");
 	const char *difference;
 
-	if (in->op != POLICY_RENEW || in->proof.kind != PROOF_OWN) {
+	if (in->op != POLICY_RENEW || (in->proof.kind != PROOF_OWN && in->proof.kind != PROOF_REGISTRAR)) {
 		rule_skip(r, in->op != POLICY_RENEW ? "not a renewal" : "no certificate of ours");
 		return;
 	}

@@ -47,6 +47,8 @@ kind_text(enum proof_kind kind)
 		return "secret";
 	case PROOF_OWN:
 		return "own certificate";
+	case PROOF_REGISTRAR:
+		return "registrar";
 	}
 	return "unknown";
 }
@@ -63,6 +65,8 @@ kind_auth(enum proof_kind kind)
 		return AUTH_SECRET;
 	case PROOF_OWN:
 		return AUTH_OWN;
+	case PROOF_REGISTRAR:
+		return AUTH_REGISTRAR;
 	}
 	return 0;
 }
@@ -100,9 +104,10 @@ rule_allowed(struct decision_run *run)
 		rule_skip(r, "no proof");
 		return;
 	}
-	rule_saw(r, "label takes%s%s%s", (label->auth & AUTH_CERTIFICATE) != 0 ? " certificate" : "",
+	rule_saw(r, "label takes%s%s%s%s", (label->auth & AUTH_CERTIFICATE) != 0 ? " certificate" : "",
 		(label->auth & AUTH_SECRET) != 0 ? " secret" : "",
-		(label->auth & AUTH_OWN) != 0 ? " own-certificate" : "");
+		(label->auth & AUTH_OWN) != 0 ? " own-certificate" : "",
+		(label->auth & AUTH_REGISTRAR) != 0 ? " registrar" : "");
 	if ((label->auth & kind) == 0)
 		rule_fail(run, r, "label %s does not take this kind of proof: %s",
 			label->name[0] == '\0' ? "(none)" : label->name, kind_text(run->in->proof.kind));
@@ -116,7 +121,7 @@ rule_revoked(struct decision_run *run)
 	const struct proof *proof = &run->in->proof;
 	struct rule_result *r = rule_begin(run, "proof.revoked");
 
-	if (proof->kind != PROOF_OWN) {
+	if (proof->kind != PROOF_OWN && proof->kind != PROOF_REGISTRAR) {
 		rule_skip(r, "not a certificate of ours");
 		return;
 	}
@@ -135,7 +140,7 @@ rule_expired(struct decision_run *run)
 	int64_t past_s = in->now_s - in->proof.cert_not_after_s;
 	char until[TIME_TEXT_MAX], grace[TIME_TEXT_MAX];
 
-	if (in->proof.kind != PROOF_OWN) {
+	if (in->proof.kind != PROOF_OWN && in->proof.kind != PROOF_REGISTRAR) {
 		rule_skip(r, "not a certificate of ours");
 		return;
 	}
@@ -148,6 +153,29 @@ rule_expired(struct decision_run *run)
 		rule_pass(r);
 }
 
+/* A registrar that is in no state to renew for itself does not speak for others. */
+static void
+rule_registrar(struct decision_run *run)
+{
+	const struct asset *registrar = run->in->registrar;
+	struct rule_result *r = rule_begin(run, "registrar.state");
+
+	if (run->in->proof.kind != PROOF_REGISTRAR) {
+		rule_skip(r, "the device asks for itself");
+		return;
+	}
+	if (registrar == NULL) {
+		rule_saw(r, "registrar=unknown");
+		rule_fail(run, r, "the registrar is no asset of the registry");
+		return;
+	}
+	rule_saw(r, "registrar=%s state=%s", registrar->tag, asset_state_name(registrar->state));
+	if (asset_state_rules(registrar->state)->renewal != RENEWAL_YES)
+		rule_fail(run, r, "registrar %s is %s", registrar->tag, asset_state_name(registrar->state));
+	else
+		rule_pass(r);
+}
+
 void
 decide_proof(struct decision_run *run)
 {
@@ -156,4 +184,5 @@ decide_proof(struct decision_run *run)
 	rule_allowed(run);
 	rule_revoked(run);
 	rule_expired(run);
+	rule_registrar(run);
 }

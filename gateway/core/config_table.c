@@ -224,8 +224,9 @@ static const struct config_row profile_rows[] = {
 };
 
 /* Bit n is AUTH_*, and (1 << n) of enum policy_op. */
-static const char *const auth_choices[] = { "certificate", "secret", "own", NULL };
-_Static_assert(AUTH_CERTIFICATE == 1u << 0 && AUTH_SECRET == 1u << 1 && AUTH_OWN == 1u << 2, "auth_choices");
+static const char *const auth_choices[] = { "certificate", "secret", "own", "registrar", NULL };
+_Static_assert(AUTH_CERTIFICATE == 1u << 0 && AUTH_SECRET == 1u << 1 && AUTH_OWN == 1u << 2 &&
+		AUTH_REGISTRAR == 1u << 3, "auth_choices");
 static const char *const operation_choices[] = { "enroll", "renew", "keygen", NULL };
 _Static_assert(POLICY_ENROLL == 0 && POLICY_RENEW == 1 && POLICY_KEYGEN == 2, "operation_choices");
 static const char *const binding_choices[] = { "verify", "require", "ignore", NULL };
@@ -247,9 +248,10 @@ static const struct config_row label_rows[] = {
 		"The profile of its certificates." },
 	{ "ca", TYPE_NAME, AT(config_label, ca), NULL, 0, 0, NULL,
 		"The CA that issues them." },
-	{ "auth", TYPE_FLAGS, AT(config_label, policy.auth), NULL, 1, 3, auth_choices,
+	{ "auth", TYPE_FLAGS, AT(config_label, policy.auth), NULL, 1, 4, auth_choices,
 		"Who may come in: \"certificate\" is a manufacturer's certificate of a trust set below, "
-		"\"secret\" a secret of the asset by HTTP Basic, \"own\" a certificate this gateway issued. "
+		"\"secret\" a secret of the asset by HTTP Basic, \"own\" a certificate this gateway issued, "
+		"\"registrar\" one with the EKU cmcRA, on behalf of the asset whose tag is the CN of the request. "
 		"There is no default: nobody comes in unasked." },
 	{ "trust", TYPE_NAMES, LIST_AT(config_label, trust, trust_count), "[]", 0, PROFILE_NAMES_MAX, NULL,
 		"The trust sets a client certificate may belong to." },

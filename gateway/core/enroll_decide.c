@@ -33,16 +33,20 @@ decode_csr(struct attempt *a, struct err *e)
 	return est_csr_alt_names(a->csr, &a->csr_sans, e);
 }
 
-/* The names of the presented certificate of ours, for "renewal keeps identity". */
+/* The names of the certificate that is renewed, for "renewal keeps identity". */
 static int
 current_names(struct attempt *a, struct err *e)
 {
+	X509 *cert = a->proof.kind == PROOF_OWN ? a->request->client_cert : a->renewed;
 	int critical = 0;
 
-	if (a->proof.kind != PROOF_OWN || a->current_subject != NULL)
+	GENERAL_NAMES_free(a->current_sans);
+	a->current_sans = NULL;
+	a->current_subject = NULL;
+	if (cert == NULL)
 		return 0;
-	a->current_subject = X509_get_subject_name(a->request->client_cert);
-	a->current_sans = X509_get_ext_d2i(a->request->client_cert, NID_subject_alt_name, &critical, NULL);
+	a->current_subject = X509_get_subject_name(cert);
+	a->current_sans = X509_get_ext_d2i(cert, NID_subject_alt_name, &critical, NULL);
 	if (a->current_sans == NULL && critical != -1)
 		return err_ossl(e, ERR_MALFORMED, "client certificate's subjectAltName");
 	return 0;
@@ -147,15 +151,17 @@ attempt_decide(struct attempt *a, struct err *e)
 		.now_s = a->request->now_s,
 		.label = &a->request->label->policy,
 		.profile = a->profile,
-		.proof = a->proof,
-		.asset_matches = a->asset_matches,
-		.asset = a->asset_matches == 1 ? &a->asset : NULL,
-		.owner = a->asset_matches == 1 ? &a->owner : NULL,
 	};
 	struct csr_facts facts;
 
-	if (decode_csr(a, e) != 0 || current_names(a, e) != 0)
+	if (decode_csr(a, e) != 0 || attempt_registrar(a, e) != 0 || current_names(a, e) != 0)
 		return -1;
+	in.proof = a->proof;
+	in.asset_matches = a->asset_matches;
+	in.asset = a->asset_matches == 1 ? &a->asset : NULL;
+	in.owner = a->asset_matches == 1 ? &a->owner : NULL;
+	in.registrar = a->has_registrar ? &a->registrar : NULL;
+	in.registrar_for_not_after_s = a->renewed_not_after_s;
 	a->has_existing = a->answered = a->replay = false;
 	if (a->asset_matches == 1 && find_existing(a, e) != 0)
 		return -1;

@@ -3,32 +3,20 @@
 
 #include "gateway/core/enroll_internal.h"
 
-static bool
-keep_newest(void *arg, const struct cert_row *row)
-{
-	*(struct cert_row *)arg = *row;
-	return true;
-}
-
 /* The certificate the device would present: its newest valid one. */
 static int
 load_own(struct attempt *a, X509 **cert, struct err *e)
 {
-	const struct store_ops *ops = a->gateway->store_ops;
-	CLEANUP(buf) struct buf der = { 0 };
-	struct cert_filter filter = { .status = CERT_VALID, .asset_tag = a->asset.tag };
-	struct cert_row row = { 0 };
+	struct cert_row row;
+	int found = attempt_newest_cert(a, &row, cert, e);
 
-	if (ops->cert_list(a->read, &filter, keep_newest, &row, e) != 0)
-		return -1;
-	if (row.id == 0)
-		return err_set(e, ERR_DENIED, "asset %.100s has no valid certificate to renew with", a->asset.tag);
-	if (ops->cert_der(a->read, row.id, &der, e) != 1)
-		return err_set(e, ERR_UPSTREAM, "certificate %s cannot be read", row.serial);
+	if (found <= 0)
+		return found < 0 ? -1 : err_set(e, ERR_DENIED, "asset %.100s has no valid certificate to renew with",
+						a->asset.tag);
 	a->proof.cert_id = row.id;
 	a->proof.cert_not_after_s = row.not_after_s;
 	(void)snprintf(a->proof.cert_profile, sizeof a->proof.cert_profile, "%s", row.profile);
-	return x509_from_der(buf_bytes(&der), cert, e);
+	return 0;
 }
 
 static int
@@ -69,6 +57,7 @@ enroll_explain(struct gateway *gateway, const struct world *world, const struct 
 	est_csr_free(a.csr);
 	GENERAL_NAMES_free(a.csr_sans);
 	GENERAL_NAMES_free(a.current_sans);
+	X509_free(a.renewed);
 	X509_free(copy.client_cert);
 	return result;
 }

@@ -26,8 +26,13 @@ struct attempt {
 	struct est_csr *csr;
 	uint8_t csr_sha256[32];
 	GENERAL_NAMES *csr_sans;
-	X509_NAME *current_subject;   /* borrowed from the client certificate */
+	X509_NAME *current_subject;   /* borrowed from the certificate that is renewed */
 	GENERAL_NAMES *current_sans;
+
+	struct asset registrar;       /* who asks for the asset, when has_registrar */
+	bool has_registrar;
+	X509 *renewed;                /* the device's certificate, when a registrar renews it; owned */
+	int64_t renewed_id, renewed_not_after_s;
 
 	struct request_row existing;
 	bool has_existing;
@@ -57,6 +62,15 @@ MUST_USE int attempt_decide(struct attempt *a, struct err *e);
 /* ENROLL_KEYGEN: makes the key, and puts it into result->key in the form the request asked for. Before the CA
    is asked: a key that cannot be delivered gets no certificate. Nothing to do for the others. */
 MUST_USE int attempt_make_key(struct attempt *a, struct err *e);
+
+/*
+ * When a registrar asks for another asset, makes that one the attempt's asset
+ * (proof becomes PROOF_REGISTRAR); else nothing. The CSR is decoded by then.
+ */
+MUST_USE int attempt_registrar(struct attempt *a, struct err *e);
+
+/* The newest valid certificate of the attempt's asset: 1 with *row and *cert (the caller's), 0 none, -1 *e. */
+int attempt_newest_cert(struct attempt *a, struct cert_row *row, X509 **cert, struct err *e);
 
 /* Get the certificate from the CA and check it. Fills answer. */
 MUST_USE int attempt_issue(struct attempt *a, struct err *e);

@@ -112,7 +112,7 @@ fill_certificate(const struct attempt *a, struct store_outcome *out, struct err 
 	out->not_after_s = a->decision.spec.not_after_s;
 	out->secret_id = a->secret_id;
 	if (a->request->op == ENROLL_RENEW)
-		out->replaces_id = a->proof.cert_id;
+		out->replaces_id = a->proof.kind == PROOF_REGISTRAR ? a->renewed_id : a->proof.cert_id;
 	if (a->request->op == ENROLL_KEYGEN) {
 		if (sha256(buf_bytes(&a->made_spki), out->spki_sha256, e) != 0)
 			return -1;
