@@ -136,7 +136,7 @@ fuzz:
 			-artifact_prefix=out/corpus/$$t- out/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
 fuzz-targets: $(FUZZ:%=$(O)/fuzz/%)
 
-## lint     layers, sizes, manual pages, clang-tidy, cppcheck, gcc -fanalyzer
+## lint     layers, sizes, manual pages, cppcheck, gcc -fanalyzer
 lint:
 	@.ci/deps build lint
 	@tests/lint/run.sh
