@@ -32,16 +32,13 @@ static const struct {
 static char
 kind_of(const char *takes, const char *key)
 {
-	size_t len = strlen(key), word;
+	size_t word, name;
 
 	for (; *takes != '\0'; takes += word + (takes[word] == ' ')) {
 		word = strcspn(takes, " ");
-		if (len <= word && strncmp(takes, key, len) == 0 && (len == word || len + 1 == word)) {
-			if (len == word)
-				return ' ';
-			if (takes[len] == '#' || takes[len] == '?')
-				return takes[len];
-		}
+		name = strcspn(takes, " #?");
+		if (name == strlen(key) && strncmp(takes, key, name) == 0)
+			return name == word ? ' ' : takes[name];
 	}
 	return '\0';
 }

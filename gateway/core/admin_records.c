@@ -230,8 +230,7 @@ emit_verify_progress(void *arg, int64_t done, int64_t total)
 /* Where in the chain a head stands that was written down earlier. */
 struct head_search {
 	uint8_t head[32];
-	int64_t seen, row; /* row numbers; 0: before the first */
-	bool found;
+	int64_t seen, found; /* row numbers; found 0: not yet */
 };
 
 static bool
@@ -240,34 +239,27 @@ compare_head(void *arg, const struct audit_row *row)
 	struct head_search *search = arg;
 
 	search->seen = row->seq;
-	/* The head of a chain without rows is what its first row was chained to. */
-	if (row->seq == 1 && memcmp(search->head, row->prev, sizeof search->head) == 0)
-		search->found = true;
-	else if (memcmp(search->head, row->hash, sizeof search->head) == 0) {
-		search->found = true;
-		search->row = row->seq;
-	}
-	return !search->found;
+	if (memcmp(search->head, row->hash, sizeof search->head) == 0)
+		search->found = row->seq;
+	return search->found == 0;
 }
 
 static int
-find_head(const struct snapshot *s, const char *text, const struct audit_report *report, int64_t *row,
-	struct err *e)
+find_head(const struct snapshot *s, const char *text, int64_t *row, struct err *e)
 {
 	struct head_search search = { .seen = 0 };
 	int64_t before = -1;
 
 	if (hex_decode(bytes_of_text(text), search.head, sizeof search.head, e) != 0)
 		return err_prefix(e, "--head");
-	search.found = report->rows == 0 && memcmp(search.head, report->head, sizeof search.head) == 0;
-	while (!search.found && search.seen != before) {
+	while (search.found == 0 && search.seen != before) {
 		before = search.seen;
 		if (s->ops->audit_list(s->read, before, HEAD_PAGE, false, compare_head, &search, e) != 0)
 			return -1;
 	}
-	if (!search.found)
+	if (search.found == 0)
 		return err_set(e, ERR_DENIED, "the chain holds, but the head you wrote down is not in it: it was rewritten");
-	*row = search.row;
+	*row = search.found;
 	return 0;
 }
 
@@ -287,7 +279,7 @@ admin_audit_verify(struct admin_call *call, struct err *e)
 	if (report.bad_seq != 0)
 		return err_set(e, ERR_DENIED, "the audit chain is broken at row %" PRId64 ": %.150s", report.bad_seq,
 			report.problem);
-	if (head != NULL && find_head(&s, head, &report, &head_row, e) != 0)
+	if (head != NULL && find_head(&s, head, &head_row, e) != 0)
 		return -1;
 	call->result = json_pack("{s:I, s:s, s:I}", "rows", (json_int_t)report.rows, "head", hex, "head_row",
 		(json_int_t)head_row);

@@ -214,11 +214,12 @@ sqlite_request_find(struct store_read *read, int64_t asset_id, const char *label
 	CLEANUP(query) struct query q = query_of(&read->conn,
 		"SELECT " REQUEST_COLUMNS FROM_REQUEST
 		" WHERE r.asset_id = ?1 AND r.label = ?2 AND r.csr_sha256 = ?3"
-		" ORDER BY r.attempt DESC LIMIT 1");
+		" ORDER BY r.state = ?4, r.attempt DESC LIMIT 1");
 
 	query_int(&q, asset_id);
 	query_text(&q, label);
 	query_sha256(&q, csr_sha256);
+	query_int(&q, REQUEST_DENIED);
 	return one_request(&q, out, e);
 }
 

@@ -117,7 +117,8 @@ check_request(struct tx *tx, struct recording *r, struct err *e)
 		return err_set(e, ERR_BUG, "request %lld is not this one", (long long)o->request_id);
 	if (r->request_id == 0)
 		return 0;
-	if (o->request_id == 0 || r->was == REQUEST_ISSUED)
+	/* A row that policy denied is nobody's answer: whoever comes next goes on with it. */
+	if (r->was == REQUEST_ISSUED || (o->request_id == 0 && r->was != REQUEST_DENIED))
 		return give_up(r, STORE_EXISTS);
 	/* An operator refused it while it was being decided. */
 	if (r->was == REQUEST_REFUSED && o->state != REQUEST_DENIED)

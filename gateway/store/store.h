@@ -252,7 +252,7 @@ struct store_ops {
 	int (*cert_by_id)(struct store_read *read, int64_t id, struct cert_row *out, struct err *e);
 	/* The DER of a certificate, appended to out. */
 	int (*cert_der)(struct store_read *read, int64_t id, struct buf *out, struct err *e);
-	/* The newest attempt for this CSR. */
+	/* The newest attempt for this CSR; one that policy denied only when there is no other. */
 	int (*request_find)(struct store_read *read, int64_t asset_id, const char *label,
 		const uint8_t csr_sha256[32], struct request_row *out, struct err *e);
 	int (*request_by_id)(struct store_read *read, int64_t id, struct request_row *out, struct buf *csr,

@@ -70,6 +70,19 @@ def test_a_revoked_certificate_is_not_handed_out_again(gw, device):
     assert again.status != 200 or again.cert().serial_number != first.serial_number
 
 
+def test_a_denial_in_between_does_not_lead_to_a_second_certificate(gw, device):
+    """The asset was in quarantine when the device asked again; afterwards the first answer still holds."""
+    request = pki.csr(pki.ec_key(), "")
+    first = est.enroll(gw, request, device)
+    gw.set_state(device, "quarantined")
+    assert est.enroll(gw, request, device).status == 403
+    assert est.enroll(gw, request, device).status == 403
+    gw.set_state(device, "deployed")
+    again = est.enroll(gw, request, device)
+    assert again.status == 200 and again.body == first.body
+    assert len(gw.certs(device.tag)) == 1
+
+
 def test_sixteen_identical_requests_at_once_are_one_certificate(gw, device):
     csr = pki.csr(pki.ec_key())
     conns = [est.Conn(gw, device) for _ in range(16)]

@@ -346,6 +346,41 @@ record_refuses_a_serial_the_ca_gave_before(void **state)
 	assert_int_equal(verify(f->store).bad_seq, 0);
 }
 
+/* Issued, denied since, and asked again: the first answer is found, and a later issue goes on with the denied row. */
+static void
+record_keeps_an_answer_in_front_of_later_denials(void **state)
+{
+	struct fixture *f = *state;
+	struct asset asset = add_asset(f->store, "rtr-1");
+	enum store_recorded what;
+	struct sample first, denied, again;
+	struct store_read *read;
+	struct request_row row;
+	struct err e;
+	int64_t id, denied_id;
+
+	sample_fill(&first, &asset, 1, REQUEST_ISSUED);
+	id = record_as(f->store, &first.o, STORE_RECORDED);
+	sample_fill(&denied, &asset, 2, REQUEST_DENIED);
+	memcpy(denied.o.csr_sha256, first.o.csr_sha256, 32);
+	denied.o.attempt = 1;
+	denied_id = record_as(f->store, &denied.o, STORE_RECORDED);
+	assert_int_equal(record_as(f->store, &denied.o, STORE_RECORDED), denied_id);
+	read = begin(f->store);
+	assert_int_equal(ops->request_find(read, asset.id, first.o.label, first.o.csr_sha256, &row, &e), 1);
+	assert_int_equal(row.id, id);
+	assert_int_equal(row.state, REQUEST_ISSUED);
+	ops->read_end(read);
+	sample_fill(&again, &asset, 3, REQUEST_ISSUED);
+	memcpy(again.o.csr_sha256, first.o.csr_sha256, 32);
+	again.o.attempt = 1;
+	assert_int_equal(record_as(f->store, &again.o, STORE_RECORDED), denied_id);
+	assert_int_equal(ops->record(f->store, &again.o, &what, &id, &e), 0);
+	assert_int_equal(what, STORE_EXISTS);
+	assert_int_equal(fixture_number(f, "SELECT count(*) FROM request"), 2);
+	assert_int_equal(fixture_number(f, "SELECT count(*) FROM certificate"), 2);
+}
+
 static void
 record_tells_whose_certificates_hold_a_key(void **state)
 {
@@ -493,6 +528,7 @@ main(void)
 		STORE_TEST(record_of_a_renewal_revokes_the_old_certificate_when_asked),
 		STORE_TEST(record_refuses_to_replace_the_certificate_of_another_asset),
 		STORE_TEST(record_refuses_a_serial_the_ca_gave_before),
+		STORE_TEST(record_keeps_an_answer_in_front_of_later_denials),
 		STORE_TEST(record_tells_whose_certificates_hold_a_key),
 		STORE_TEST(record_cuts_long_texts_between_characters),
 		STORE_TEST(record_refuses_an_outcome_that_only_an_operator_gives),
