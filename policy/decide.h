@@ -88,7 +88,7 @@ struct decision {
  * that an operator sees everything that is wrong at once:
  *   label.operation proof.present proof.allowed proof.revoked proof.expired
  *   registrar.state
- *   asset.known asset.unique asset.state owner.status owner.contract
+ *   asset.known asset.unique asset.state asset.class owner.status owner.contract
  *   renewal.proof renewal.window csr.key csr.weak csr.reuse csr.extensions csr.names
  *   csr.binding profile.fill renewal.identity approval
  */

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "base/timefmt.h"
 #include "policy/decide_rules.h"
 
@@ -105,6 +107,29 @@ rule_state(struct decision_run *run)
 		fail_state(run, r);
 }
 
+/* The profile of a registrar, say, is not for every device that can prove who it is. */
+static void
+rule_class(struct decision_run *run)
+{
+	const struct profile *profile = run->in->profile;
+	struct rule_result *r = rule_begin(run, "asset.class");
+	const char *class_name;
+	size_t i;
+
+	if (!run->one_asset || profile->class_count == 0) {
+		rule_skip(r, run->one_asset ? "the profile is for every class" : "no asset");
+		return;
+	}
+	class_name = run->in->asset->class_name;
+	rule_saw(r, "class=%s", class_name[0] == '\0' ? "(none)" : class_name);
+	for (i = 0; i < profile->class_count && i < PROFILE_NAMES_MAX; i++)
+		if (strcmp(profile->classes[i], class_name) == 0) {
+			rule_pass(r);
+			return;
+		}
+	rule_fail(run, r, "profile %s is not for assets of the class \"%s\"", profile->name, class_name);
+}
+
 static bool
 owner_permits(enum owner_status status, enum policy_op op)
 {
@@ -171,6 +196,7 @@ decide_asset(struct decision_run *run)
 	rule_known(run);
 	rule_unique(run);
 	rule_state(run);
+	rule_class(run);
 	rule_owner(run);
 	rule_contract(run);
 }

@@ -137,6 +137,8 @@ rule_expired(struct decision_run *run)
 {
 	const struct decide_input *in = run->in;
 	struct rule_result *r = rule_begin(run, "proof.expired");
+	/* The grace is for devices that were switched off; who speaks for others was not. */
+	int64_t grace_s = in->proof.kind == PROOF_REGISTRAR ? 0 : in->label->expired_grace_s;
 	int64_t past_s = in->now_s - in->proof.cert_not_after_s;
 	char until[TIME_TEXT_MAX], grace[TIME_TEXT_MAX];
 
@@ -145,15 +147,19 @@ rule_expired(struct decision_run *run)
 		return;
 	}
 	time_text(in->proof.cert_not_after_s, until);
-	duration_text(in->label->expired_grace_s, grace);
+	duration_text(grace_s, grace);
 	rule_saw(r, "until=%s grace=%s", until, grace);
-	if (past_s > in->label->expired_grace_s)
-		rule_fail(run, r, "the presented certificate ended on %s, and the label's grace is %s", until, grace);
+	if (past_s > grace_s)
+		rule_fail(run, r, "the presented certificate ended on %s, and the grace is %s", until, grace);
 	else
 		rule_pass(r);
 }
 
-/* A registrar that is in no state to renew for itself does not speak for others. */
+/*
+ * A registrar that is in no state to renew for itself does not speak for others,
+ * and none speaks for another owner's devices. So that owner's status and
+ * contract, which are asked later, are the registrar's own.
+ */
 static void
 rule_registrar(struct decision_run *run)
 {
@@ -172,6 +178,8 @@ rule_registrar(struct decision_run *run)
 	rule_saw(r, "registrar=%s state=%s", registrar->tag, asset_state_name(registrar->state));
 	if (asset_state_rules(registrar->state)->renewal != RENEWAL_YES)
 		rule_fail(run, r, "registrar %s is %s", registrar->tag, asset_state_name(registrar->state));
+	else if (run->one_asset && registrar->owner_id != run->in->asset->owner_id)
+		rule_fail(run, r, "registrar %s and %s have different owners", registrar->tag, run->in->asset->tag);
 	else
 		rule_pass(r);
 }

@@ -45,7 +45,8 @@ void import_reader_free(struct import_reader *reader);
  * A CR at the end of a line and a byte order mark before the first are dropped,
  * white space at a field's ends too (in a tag it is an error). A newline inside
  * a quoted manufacturer, model, class or site becomes a space; elsewhere it is
- * refused like every control character. Anchors are normalised (identity.h);
+ * refused like every control character, and so are marks that change the
+ * direction of text. Anchors are normalised (identity.h);
  * identity_fold() is the caller's, who knows the rules.
  */
 MUST_USE int import_reader_feed(struct import_reader *reader, struct bytes line, struct import_record *out,

@@ -287,12 +287,43 @@ set_column(struct import_record *record, enum import_column column, struct bytes
 	return err_set(e, ERR_BUG, "unknown column");
 }
 
+/*
+ * Marks that turn the direction of what follows (Unicode, UAX #9) and line
+ * separators: on an operator's terminal one asset would look like another. In
+ * prose they may be rightful.
+ */
+static bool
+turns_text(struct bytes value)
+{
+	size_t i;
+
+	for (i = 0; i + 1 < value.len; i++) {
+		const uint8_t *c = value.at + i;
+
+		if (c[0] == 0xd8 && c[1] == 0x9c) /* U+061C */
+			return true;
+		if (i + 2 >= value.len || c[0] != 0xe2)
+			continue;
+		if (c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xa8 && c[2] <= 0xae)))
+			return true; /* U+200E, U+200F, U+2028 to U+202E */
+		if (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9)
+			return true; /* U+2066 to U+2069 */
+	}
+	return false;
+}
+
 int
 import_set(struct import_record *record, enum import_column column, struct bytes value, struct err *e)
 {
-	if (value.len == 0 || set_column(record, column, value, e) == 0)
+	int result;
+
+	if (value.len == 0)
 		return 0;
-	return err_prefix(e, "column %s", import_column_name(column));
+	if (!columns[column].prose && turns_text(value))
+		result = err_set(e, ERR_MALFORMED, "a mark that changes the direction of text is not allowed");
+	else
+		result = set_column(record, column, value, e);
+	return result == 0 ? 0 : err_prefix(e, "column %s", import_column_name(column));
 }
 
 int

@@ -60,6 +60,8 @@ struct profile {
 	enum csr_names_rule csr_names;
 	bool allow_subject_change;                       /* renewal may change subject and SAN */
 	bool staging;                                    /* usable for assets in stock */
+	char classes[PROFILE_NAMES_MAX][REG_TEXT_MAX];   /* the asset classes it is for */
+	size_t class_count;                              /* 0: every class */
 	bool allow_key_reuse;                            /* a key certified for this asset before may be used again */
 };
 

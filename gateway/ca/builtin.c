@@ -264,7 +264,8 @@ builtin_issue(struct ca *ca, const struct ca_request *request, struct ca_answer 
 		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_BUG;
 		return err_prefix(e, "the certificate just made is withheld");
 	}
-	*out = (struct ca_answer){ .state = CA_ISSUED, .cert = cert };
+	*out = (struct ca_answer){ .state = CA_ISSUED, .cert = cert, .not_before_s = choice.not_before_s,
+		.not_after_s = choice.not_after_s };
 	hex_encode(bytes_of(choice.serial, sizeof choice.serial), out->serial);
 	cert = (struct buf){ 0 };
 	return 0;

@@ -41,6 +41,7 @@ struct ca_answer {
 	enum ca_state state;
 	struct buf cert;          /* DER, when ISSUED; free with ca_answer_free() */
 	char serial[SERIAL_HEX_MAX];
+	int64_t not_before_s, not_after_s; /* when ISSUED, the certificate's own: never wider than the spec's */
 	int64_t retry_s;          /* when WAITING */
 	char reference[128];      /* when WAITING: what poll() needs */
 };

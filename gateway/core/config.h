@@ -26,6 +26,7 @@ struct config_list { /* texts of one list setting */
 struct config_trust { /* a named set of trust anchors: one manufacturer, or our own CA */
 	char name[REG_TEXT_MAX];
 	struct config_list files;   /* PEM roots (and intermediates) */
+	struct config_list crls;    /* PEM or DER; when there is any, every leaf's issuer needs one */
 	bool accept_expired;        /* IDevIDs past notAfter; NotBefore is checked always */
 };
 

@@ -92,7 +92,7 @@ check_identity(struct config_reader *r, size_t i)
 static bool
 is_url(const char *text)
 {
-	static const char *const schemes[] = { "http://", "https://", "ldap://" };
+	static const char *const schemes[] = { "http://", "https://" };
 	const char *c;
 	size_t i;
 
@@ -109,7 +109,7 @@ static void
 check_url(struct config_reader *r, size_t i, const char *key, const char *url)
 {
 	if (url[0] != '\0' && !is_url(url))
-		config_complain(r, SECTION_CAS, i, key, "\"%.80s\" is not an http, https or ldap URL", url);
+		config_complain(r, SECTION_CAS, i, key, "\"%.80s\" is not an http or https URL", url);
 }
 
 static void
@@ -179,6 +179,34 @@ check_label_trust(struct config_reader *r, size_t i)
 			"no rule in identity belongs to any of these, so no certificate would find its asset");
 }
 
+static bool
+gives_registrars(const struct profile *profile)
+{
+	const char *oid = extended_key_usage_oid("cmcRA");
+	size_t i;
+
+	for (i = 0; profile != NULL && i < profile->eku_count; i++)
+		if (strcmp(profile->eku[i], oid) == 0)
+			return true;
+	return false;
+}
+
+/* Whoever enrolls here could then enroll in the name of others. */
+static void
+check_label_registrars(struct config_reader *r, size_t i)
+{
+	const struct config *config = r->config;
+	size_t k;
+
+	if ((config->labels[i].policy.auth & AUTH_REGISTRAR) == 0)
+		return;
+	for (k = 0; k < config->profile_count; k++)
+		if (gives_registrars(&config->profiles[k]) && config->profiles[k].class_count == 0)
+			config_complain(r, SECTION_LABELS, i, "auth",
+				"profile \"%s\" makes a registrar of every device that may have it: set its classes, or "
+				"take cmcRA out of its eku", config->profiles[k].name);
+}
+
 static void
 check_label(struct config_reader *r, size_t i)
 {
@@ -195,6 +223,7 @@ check_label(struct config_reader *r, size_t i)
 	(void)check_reference(r, SECTION_LABELS, i, "profile", SECTION_PROFILES, label->profile);
 	(void)check_reference(r, SECTION_LABELS, i, "ca", SECTION_CAS, label->ca);
 	check_label_trust(r, i);
+	check_label_registrars(r, i);
 	for (n = 0; n < label->csrattrs.count; n++)
 		entries[n] = label->csrattrs.at[n];
 	if (n > 0 && est_csrattrs_encode(entries, n, &encoded, &e) != 0)

@@ -16,6 +16,7 @@
 #include "gateway/core/world.h"
 #include "gateway/ca/ca.h"
 #include "gateway/core/config_reader.h"
+#include "gateway/core/trust_crl.h"
 
 #define MASTER_MIN 32
 #define GROUP_BUFFER 65536
@@ -179,6 +180,24 @@ check_certificates(struct config_reader *r, enum config_section_id section, size
 	return good;
 }
 
+static void
+check_crls(struct config_reader *r, size_t i)
+{
+	const struct config_list *paths = &r->config->trust[i].crls;
+	size_t n;
+
+	for (n = 0; n < paths->count; n++) {
+		CLEANUP(x509_crl_stack) STACK_OF(X509_CRL) *crls = NULL;
+		const char *trouble = file_trouble(paths->at[n]);
+		struct err e;
+
+		if (trouble != NULL)
+			config_complain(r, SECTION_TRUST, i, "crls", "%s: %s", paths->at[n], trouble);
+		else if (trust_crls_load(paths->at[n], &crls, &e) != 0)
+			config_complain(r, SECTION_TRUST, i, "crls", "%s", e.text);
+	}
+}
+
 /* A certificate, its key, and whether they belong together. */
 static bool
 check_pair(struct config_reader *r, enum config_section_id section, size_t i, const char *certificate,
@@ -274,8 +293,10 @@ config_check_files(struct config_reader *r)
 	(void)check_pair(r, SECTION_TLS, 0, config->tls_certificate, config->tls_key);
 	check_store(r);
 	check_master(r);
-	for (i = 0; i < config->trust_count; i++)
+	for (i = 0; i < config->trust_count; i++) {
 		(void)check_certificates(r, SECTION_TRUST, i, "files", &config->trust[i].files);
+		check_crls(r, i);
+	}
 	for (i = 0; i < config->ca_count; i++) {
 		bool pair = check_pair(r, SECTION_CAS, i, config->cas[i].certificate, config->cas[i].key);
 

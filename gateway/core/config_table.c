@@ -136,6 +136,10 @@ static const struct config_row trust_rows[] = {
 	{ "files", TYPE_PATHS, TEXTS_AT(config_trust, files), NULL, 1, CONFIG_LIST_MAX, NULL,
 		"PEM files with this manufacturer's root certificates, and with intermediates its devices do "
 		"not send." },
+	{ "crls", TYPE_PATHS, TEXTS_AT(config_trust, crls), "[]", 0, CONFIG_LIST_MAX, NULL,
+		"Files with this manufacturer's revocation lists, PEM or DER; SIGHUP reads them again. Once there "
+		"is one, the CA that issued a device's certificate must have one here that is not out of date, "
+		"or the device is refused." },
 	{ "accept_expired", TYPE_BOOL, AT(config_trust, accept_expired), "false", 0, 0, NULL,
 		"Take device certificates past their notAfter: factory certificates outlive their dates. A "
 		"certificate that is not valid yet is never taken." },
@@ -148,7 +152,8 @@ static const struct config_row identity_rows[] = {
 		"The trust set whose certificates it reads: a manufacturer speaks for its own serial numbers "
 		"only." },
 	{ "field", TYPE_FIELD, AT(identity_rule, field), NULL, 0, 0, NULL,
-		"The part of the certificate it reads." },
+		"The part of the certificate it reads. A serial number is unique only under the CA that gave it: "
+		"for cert_serial the trust set must hold one issuing CA alone." },
 	{ "pattern", TYPE_TEXT, AT(identity_rule, pattern), "\"(.+)\"", 0, 0, NULL,
 		"A POSIX extended regular expression that must match the whole value; its one (group) is what "
 		"the registry is asked for." },
@@ -218,6 +223,9 @@ static const struct config_row profile_rows[] = {
 		"Renewal may change subject and alternative names, as after a move to another site." },
 	{ "staging", TYPE_BOOL, AT(profile, staging), "false", 0, 0, NULL,
 		"This profile is for assets in stock." },
+	{ "classes", TYPE_TEXTS, LIST_AT(profile, classes, class_count), "[]", 0, PROFILE_NAMES_MAX, NULL,
+		"The asset classes this profile is for, as the registry spells them. An empty list is for every "
+		"class. A profile with the EKU cmcRA wants one: who gets it can enroll every asset of its owner." },
 	{ "allow_key_reuse", TYPE_BOOL, AT(profile, allow_key_reuse), "true", 0, 0, NULL,
 		"A renewal may keep the key (RFC 7030, section 4.2.2); false demands a new one each time. A "
 		"key of another asset is refused always." },

@@ -108,8 +108,9 @@ fill_certificate(const struct attempt *a, struct store_outcome *out, struct err 
 	out->cert = buf_bytes(&a->answer.cert);
 	out->ca = a->request->label->ca;
 	out->serial = a->answer.serial;
-	out->not_before_s = a->decision.spec.not_before_s;
-	out->not_after_s = a->decision.spec.not_after_s;
+	/* The certificate's own dates: a CA near its end cuts what was approved. */
+	out->not_before_s = a->answer.not_before_s;
+	out->not_after_s = a->answer.not_after_s;
 	out->secret_id = a->secret_id;
 	if (a->request->op == ENROLL_RENEW)
 		out->replaces_id = a->proof.kind == PROOF_REGISTRAR ? a->renewed_id : a->proof.cert_id;

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 
 #include "gateway/core/trust_cache.h"
+#include "gateway/core/trust_crl.h"
 
 #define TRUST_DEPTH_MAX 6 /* certificates between leaf and anchor */
 #define TRUST_SENT_MAX  10 /* certificates a peer may send besides its leaf */
@@ -20,6 +21,8 @@
 struct trust_set {
 	char name[REG_TEXT_MAX];
 	bool accept_expired;
+	bool has_crls;
+	int64_t crls_until_s; /* when the first of them is out of date */
 	X509_STORE *store;
 };
 
@@ -52,6 +55,29 @@ add_anchor(struct trust_set *set, X509 *cert, const char *path, struct err *e)
 }
 
 static int
+add_crls(struct trust_set *set, const char *path, struct err *e)
+{
+	CLEANUP(x509_crl_stack) STACK_OF(X509_CRL) *crls = NULL;
+	int64_t until_s;
+	int i;
+
+	if (trust_crls_load(path, &crls, e) != 0)
+		return -1;
+	for (i = 0; i < sk_X509_CRL_num(crls); i++) {
+		X509_CRL *crl = sk_X509_CRL_value(crls, i);
+
+		if (trust_crl_until(crl, &until_s, e) != 0)
+			return err_prefix(e, "%s", path);
+		if (X509_STORE_add_crl(set->store, crl) != 1)
+			return err_ossl(e, ERR_NOMEM, path);
+		if (until_s < set->crls_until_s)
+			set->crls_until_s = until_s;
+	}
+	set->has_crls = true;
+	return 0;
+}
+
+static int
 load_set(struct trust_set *set, const struct config_trust *config, struct err *e)
 {
 	size_t i;
@@ -72,6 +98,10 @@ load_set(struct trust_set *set, const struct config_trust *config, struct err *e
 			if (add_anchor(set, sk_X509_value(certs, k), path, e) != 0)
 				return -1;
 	}
+	set->crls_until_s = INT64_MAX;
+	for (i = 0; i < config->crls.count; i++)
+		if (add_crls(set, config->crls.at[i], e) != 0)
+			return -1;
 	return 0;
 }
 
@@ -236,7 +266,8 @@ try_set(const struct trust_set *set, X509 *leaf, STACK_OF(X509) *chain, int64_t 
 	X509_VERIFY_PARAM_set_depth(param, TRUST_DEPTH_MAX);
 	X509_VERIFY_PARAM_set_auth_level(param, TRUST_AUTH_LEVEL);
 	/* An intermediate may be the anchor: a manufacturer's root need not be trusted whole. */
-	if (X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) != 1 ||
+	if (X509_VERIFY_PARAM_set_flags(param,
+		    X509_V_FLAG_PARTIAL_CHAIN | (set->has_crls ? X509_V_FLAG_CRL_CHECK : 0)) != 1 ||
 	    X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_ANY) != 1 ||
 	    X509_STORE_CTX_set_app_data(ctx, attempt) != 1)
 		return err_ossl(e, ERR_NOMEM, "checking the client certificate");
@@ -332,7 +363,8 @@ verify(const struct trust_sets *sets, const char (*names)[REG_TEXT_MAX], size_t 
 				trust_cache_put(sets->cache, key,
 					&(struct trust_cached){ .set = (size_t)(set - sets->sets),
 						.not_before_s = attempt.not_before_s,
-						.not_after_s = attempt.not_after_s });
+						.not_after_s = attempt.not_after_s < set->crls_until_s ?
+							attempt.not_after_s : set->crls_until_s });
 			return 0;
 		}
 		if (set != NULL && (nearest == NULL || (is_stranger(why.error) && !is_stranger(attempt.error)))) {

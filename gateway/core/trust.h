@@ -25,7 +25,9 @@ struct trust_verdict {
  * order, at now_s. The leaf must be an end-entity certificate (not a CA), v3 or
  * v1, whose EKU, when present, allows clientAuth or is one an IDevID may have.
  * Only the leaf may be expired, and that is reported, not decided. Not yet
- * valid is ERR_UNAUTHENTIC always. chain may be NULL.
+ * valid is ERR_UNAUTHENTIC always. Where a set has CRLs the leaf's issuer must
+ * have one that is not out of date, and the leaf must not be on it. chain may be
+ * NULL.
  *
  * ERR_UNAUTHENTIC  no set vouches for it; the text says why the nearest one did not
  */

@@ -21,6 +21,8 @@
 #define STORE_READERS_MAX 256
 #define STORE_CACHE_KIB_DEFAULT 8192
 #define STORE_WAL_PAGES 4000       /* checkpoint when the log holds more */
+#define STORE_WAL_PAGES_MAX 8000   /* then wait for the readers, so that the log begins anew */
+#define STORE_WAL_WAIT_MS 200      /* how long */
 #define STORE_WAL_KEEP (64 << 20)  /* octets of log file kept after a checkpoint */
 #define STORE_JSON_MAX (256 << 10) /* rules_json and detail_json */
 #define STORE_DER_MAX (1 << 20)    /* a CSR or certificate */
@@ -151,7 +153,7 @@ struct writer {
 	int64_t commits, writes;
 	bool failing;
 	struct conn conn;            /* the thread's own */
-	int wal_pages;               /* the thread's own */
+	int wal_pages, wal_next;     /* the thread's own: in the log now, and when to checkpoint */
 };
 
 MUST_USE int writer_start(struct writer *writer, struct err *e);

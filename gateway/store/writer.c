@@ -206,14 +206,40 @@ finish_batch(struct writer *writer, struct job *batch, bool ok, int kept)
 	}
 }
 
-/* After the callers were told, so that nobody's answer waits for it. A failure shows at the next commit. */
+/* Millisecond by millisecond: SQLite's own handler soon sleeps too long to meet a gap between readers. */
+static int
+wait_for_readers(void *arg, int tries)
+{
+	const struct timespec a_while = {.tv_nsec = 1000000};
+
+	(void)arg;
+	if (tries >= STORE_WAL_WAIT_MS)
+		return 0;
+	(void)nanosleep(&a_while, NULL);
+	return 1;
+}
+
+/*
+ * After the callers were told, so that nobody's answer waits for it. A passive
+ * checkpoint never gets to the log's end while readers come without a pause;
+ * so a log that has grown long is worth a wait for them. One that reads for
+ * long is not waited for: the log grows, and the attempts come ever later. A
+ * failure shows at the next commit.
+ */
 static void
 checkpoint(struct writer *writer)
 {
-	if (writer->wal_pages < STORE_WAL_PAGES)
+	sqlite3 *db = writer->conn.db;
+	bool patient = writer->wal_pages >= STORE_WAL_PAGES_MAX;
+
+	if (writer->wal_pages < writer->wal_next)
 		return;
-	writer->wal_pages = 0;
-	(void)sqlite3_wal_checkpoint_v2(writer->conn.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	if (patient)
+		(void)sqlite3_busy_handler(db, wait_for_readers, NULL);
+	(void)sqlite3_wal_checkpoint_v2(db, NULL, patient ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE,
+		NULL, NULL);
+	(void)sqlite3_busy_timeout(db, STORE_BUSY_MS);
+	writer->wal_next = writer->wal_pages + (patient ? writer->wal_pages / 2 : STORE_WAL_PAGES);
 }
 
 static int
@@ -223,6 +249,8 @@ note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 
 	(void)db;
 	(void)name;
+	if (pages < writer->wal_pages) /* the log began anew */
+		writer->wal_next = STORE_WAL_PAGES;
 	writer->wal_pages = pages;
 	return SQLITE_OK;
 }
@@ -261,6 +289,7 @@ writer_start(struct writer *writer, struct err *e)
 	sigset_t all, before;
 	int rc;
 
+	writer->wal_next = STORE_WAL_PAGES;
 	(void)sqlite3_wal_hook(writer->conn.db, note_wal, writer);
 	/* Signals belong to the program's own threads. */
 	(void)sigfillset(&all);

@@ -10,7 +10,7 @@ import pki
 @pytest.fixture(scope="module")
 def gw(module_gateway):
     gateway = module_gateway()
-    gateway.add_profile("registrar", eku=["clientAuth", "cmcRA"])
+    gateway.add_profile("registrar", eku=["clientAuth", "cmcRA"], classes=["registrar"])
     gateway.add_label("registrars", profile="registrar", auth=["certificate"])
     gateway.add_label("site", auth=["own", "registrar"])
     gateway.add_label("devices-only", auth=["own"])
@@ -18,9 +18,10 @@ def gw(module_gateway):
 
 
 @pytest.fixture
-def registrar(gw, device, tmp_path):
-    key = pki.ec_key()
-    return device.with_cert(tmp_path, est.enroll(gw, pki.csr(key, ""), device, label="registrars").cert(), key)
+def registrar(gw, acme, tmp_path):
+    key, made = pki.ec_key(), acme.idevid()
+    gw.own(made, **{"class": "registrar"})
+    return made.with_cert(tmp_path, est.enroll(gw, pki.csr(key, ""), made, label="registrars").cert(), key)
 
 
 @pytest.fixture
@@ -64,6 +65,11 @@ def test_a_device_is_no_registrar(gw, device, other, tmp_path):
     answer = est.enroll(gw, pki.csr(pki.ec_key(), "CN=" + other.tag), mine, label="site")
     assert answer.status != 200 or common_name(answer.cert()) == tag_of(mine)
     assert gw.certs(other.tag) == []
+
+
+def test_a_device_of_another_class_never_becomes_a_registrar(gw, device):
+    assert est.enroll(gw, pki.csr(pki.ec_key(), ""), device, label="registrars").status == 403
+    assert gw.audit("enroll.denied", device.tag)[-1]["detail"]["reason"] == "asset.class"
 
 
 def test_a_registrar_is_one_only_where_the_label_says_so(gw, registrar, other):

@@ -322,8 +322,8 @@ def test_pending_requests_and_approvals_survive_a_restart(new_gateway, acme):
 
 # ---- explanations
 
-RULES = ["label.operation", "proof.present", "proof.allowed", "proof.revoked", "proof.expired", "asset.known",
-         "asset.unique", "asset.state", "owner.status", "owner.contract", "renewal.proof", "renewal.window", "csr.key",
+RULES = ["label.operation", "proof.present", "proof.allowed", "proof.revoked", "proof.expired", "registrar.state", "asset.known",
+         "asset.unique", "asset.state", "asset.class", "owner.status", "owner.contract", "renewal.proof", "renewal.window", "csr.key",
          "csr.weak", "csr.reuse", "csr.extensions", "csr.names", "csr.binding", "profile.fill", "renewal.identity",
          "approval"]
 

@@ -274,6 +274,22 @@ ca_issue_leaves_out_what_was_not_asked_for(void **state)
 	X509_free(cert);
 }
 
+/* What the records say must be what the certificate says, not what was approved. */
+static void
+assert_answer_tells(struct fixture *f, int64_t before, int64_t after)
+{
+	struct ca_answer answer = { 0 };
+	struct ca *ca = NULL;
+	struct err e;
+
+	assert_int_equal(ca_builtin.open(&f->settings, &ca, &e), 0);
+	assert_int_equal(ca_builtin.issue(ca, &f->request, &answer, &e), 0);
+	assert_int_equal(answer.not_before_s, before);
+	assert_int_equal(answer.not_after_s, after);
+	ca_answer_free(&answer);
+	ca_builtin.close(ca);
+}
+
 static void
 ca_issue_never_outlives_the_issuing_certificate(void **state)
 {
@@ -289,6 +305,7 @@ ca_issue_never_outlives_the_issuing_certificate(void **state)
 	assert_int_equal(after, NOW_S + 10 * YEAR_S);
 	assert_int_equal(before, NOW_S - YEAR_S);
 	X509_free(cert);
+	assert_answer_tells(f, before, after);
 
 	f->spec.not_before_s = NOW_S + 10 * YEAR_S;
 	assert_not_issued(f, ERR_UPSTREAM, "the issuing certificate ends at");

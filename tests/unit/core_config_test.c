@@ -169,7 +169,7 @@ config_reports_labels_nobody_could_use(void **state)
 	expect("{ name = \"lab\";", "{ name = \"a/b\";", "labels \"a/b\": name: \"a/b\" is not a name: 1 to 64 of "
 		"letters, digits, \".\", \"_\" and \"-\"");
 	expect("auth = \"secret\"; }", "auth = [ ]; }",
-		"labels \"lab\": auth holds 0; from 1 to 3 are allowed");
+		"labels \"lab\": auth holds 0; from 1 to 4 are allowed");
 	expect("auth = \"secret\"; }", "}", "labels \"lab\": auth is missing: it has no default");
 	expect("auth = \"secret\"; }", "auth = \"certificate\"; }", "labels \"lab\": auth: \"certificate\" needs a "
 		"trust set, or every certificate is refused: set trust");
@@ -234,7 +234,7 @@ config_reports_addresses_nobody_should_listen_on(void **state)
 	expect("groups = \"X25519:P-256\"", "groups = \"X25519:P-257\"",
 		"tls.groups: OpenSSL knows no group \"P-257\"");
 	expect("crl_url = \"http://pki.example.com/a.crl\"", "crl_url = \"pki.example.com\"",
-		"cas \"devices\": crl_url: \"pki.example.com\" is not an http, https or ldap URL");
+		"cas \"devices\": crl_url: \"pki.example.com\" is not an http or https URL");
 }
 
 static void
@@ -276,6 +276,30 @@ config_reports_every_mistake_in_one_go(void **state)
 	buf_free(&problems.text);
 }
 
+static void
+config_reports_a_label_that_makes_a_registrar_of_everybody(void **state)
+{
+	size_t line, elsewhere;
+	char *gives = changed(good, "eku = [ \"clientAuth\" ];", "eku = [ \"clientAuth\", \"cmcRA\" ];", &line);
+	char *takes = changed(gives, "auth = [ \"certificate\", \"own\" ]",
+		"auth = [ \"certificate\", \"own\", \"registrar\" ]", &line);
+	char *mended = changed(takes, "lifetime = \"10d\";", "lifetime = \"10d\"; classes = [ \"registrar\" ];", &elsewhere);
+	struct problems problems;
+
+	(void)state;
+	config_free(load(gives, &problems));
+	assert_int_equal(problems.count, 0);
+	buf_free(&problems.text);
+	free(gives);
+	expect_text(takes, line, "labels \"\": auth: profile \"device\" makes a registrar of every "
+		"device that may have it: set its classes, or take cmcRA out of its eku");
+	config_free(load(mended, &problems));
+	assert_int_equal(problems.count, 0);
+	buf_free(&problems.text);
+	free(takes);
+	free(mended);
+}
+
 int
 main(void)
 {
@@ -289,6 +313,7 @@ main(void)
 		cmocka_unit_test(config_refuses_numbers_past_32_bits),
 		cmocka_unit_test(config_reports_names_that_lead_nowhere),
 		cmocka_unit_test(config_reports_labels_nobody_could_use),
+		cmocka_unit_test(config_reports_a_label_that_makes_a_registrar_of_everybody),
 		cmocka_unit_test(config_reports_profiles_that_promise_too_much),
 		cmocka_unit_test(config_reports_templates_patterns_and_attributes_that_do_not_parse),
 		cmocka_unit_test(config_reports_addresses_nobody_should_listen_on),

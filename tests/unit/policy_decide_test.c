@@ -55,7 +55,8 @@ static void
 policy_decide_allows_a_known_device_and_shows_every_rule(void **state)
 {
 	static const char *const rules[] = { "label.operation", "proof.present", "proof.allowed", "proof.revoked",
-		"proof.expired", "registrar.state", "asset.known", "asset.unique", "asset.state", "owner.status", "owner.contract",
+		"proof.expired", "registrar.state", "asset.known", "asset.unique", "asset.state", "asset.class",
+		"owner.status", "owner.contract",
 		"renewal.proof", "renewal.window", "csr.key", "csr.weak", "csr.reuse", "csr.extensions", "csr.names",
 		"csr.binding", "profile.fill", "renewal.identity", "approval" };
 	size_t i;
@@ -83,10 +84,11 @@ policy_decide_shows_every_rule_for_a_renewal_too(void **state)
 	(void)state;
 	scene_renewal();
 	assert_allowed(&s);
-	assert_int_equal(s.out.rule_count, 22);
+	assert_int_equal(s.out.rule_count, 23);
 	for (i = 0; i < s.out.rule_count; i++)
 		assert_int_equal(s.out.rules[i].verdict,
-			strcmp(s.out.rules[i].rule, "registrar.state") == 0 ? VERDICT_SKIP : VERDICT_PASS);
+			strcmp(s.out.rules[i].rule, "registrar.state") == 0 ||
+				strcmp(s.out.rules[i].rule, "asset.class") == 0 ? VERDICT_SKIP : VERDICT_PASS);
 }
 
 static void
@@ -439,10 +441,26 @@ policy_decide_texts_never_end_in_half_a_character(void **state)
 	}
 }
 
+static void
+policy_decide_gives_a_profile_to_its_classes_only(void **state)
+{
+	(void)state;
+	scene_set(&s);
+	(void)strcpy(s.profile.classes[0], "registrar");
+	(void)strcpy(s.profile.classes[1], "gateway");
+	s.profile.class_count = 2;
+	assert_denied(&s, "asset.class");
+	(void)strcpy(s.asset.class_name, "router");
+	assert_denied(&s, "asset.class");
+	(void)strcpy(s.asset.class_name, "gateway");
+	assert_allowed(&s);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(policy_decide_gives_a_profile_to_its_classes_only),
 		cmocka_unit_test(policy_decide_allows_a_known_device_and_shows_every_rule),
 		cmocka_unit_test(policy_decide_shows_every_rule_for_a_renewal_too),
 		cmocka_unit_test(policy_decide_denies_when_label_profile_or_request_is_missing),

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -307,10 +308,35 @@ policy_import_goes_on_after_a_bad_line(void **state)
 	import_reader_free(reader);
 }
 
+/* U+202E before "gnp.exe" reads as "exe.png"; an asset list must not be drawn by what it lists. */
+static void
+policy_import_refuses_marks_that_turn_text(void **state)
+{
+	static const char *const marks[] = { "\u061c", "\u200e", "\u200f", "\u2028", "\u202e", "\u2066", "\u2069" };
+	static const char *const letters[] = { "\u0644", "\u2010", "\u200d", "\u2030", "\u2070", "\u00fc" };
+	char text[80];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+		(void)snprintf(text, sizeof text, "tag,owner,serial\na,b,x%sy\n", marks[i]);
+		assert_int_equal(run(IMPORT_CSV, text), -1);
+		assert_string_equal(e.text, "line 2, column serial: a mark that changes the direction of text is not allowed");
+		(void)snprintf(text, sizeof text, "{\"tag\":\"a%s\",\"owner\":\"b\"}\n", marks[i]);
+		assert_int_equal(run(IMPORT_JSONL, text), -1);
+	}
+	assert_int_equal(run(IMPORT_CSV, "tag,owner,site\na,b,\u05d7\u200e7\n"), 0);
+	for (i = 0; i < sizeof letters / sizeof letters[0]; i++) {
+		(void)snprintf(text, sizeof text, "tag,owner,serial\na,b,x%s\n", letters[i]);
+		assert_int_equal(run(IMPORT_CSV, text), 0);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(policy_import_refuses_marks_that_turn_text),
 		cmocka_unit_test(policy_import_reads_every_csv_column),
 		cmocka_unit_test(policy_import_defaults_stand_in_for_missing_columns),
 		cmocka_unit_test(policy_import_reads_quotes_crlf_bom_and_blank_lines),

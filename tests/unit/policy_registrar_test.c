@@ -13,7 +13,7 @@ static void
 scene_registrar(enum policy_op op)
 {
 	scene_set(&s);
-	registrar = (struct asset){ .id = 9, .tag = "ra-1", .state = ASSET_DEPLOYED };
+	registrar = (struct asset){ .id = 9, .tag = "ra-1", .owner_id = 2, .state = ASSET_DEPLOYED };
 	s.label.auth = AUTH_REGISTRAR;
 	s.in.op = op;
 	s.in.proof = (struct proof){ .kind = PROOF_REGISTRAR, .text = "registrar ra-1 for rtr-7", .cert_id = 5,
@@ -75,6 +75,7 @@ policy_registrar_does_not_outlive_its_own_certificate(void **state)
 	assert_denied_by("proof.revoked");
 	scene_registrar(POLICY_ENROLL);
 	s.in.proof.cert_not_after_s = NOW - 1;
+	s.label.expired_grace_s = 30 * DAY; /* for devices */
 	assert_denied_by("proof.expired");
 }
 
@@ -134,10 +135,20 @@ policy_registrar_passes_a_binding_on_unless_one_is_required(void **state)
 	assert_denied_by("csr.binding");
 }
 
+static void
+policy_registrar_speaks_for_its_own_owners_devices_only(void **state)
+{
+	(void)state;
+	scene_registrar(POLICY_ENROLL);
+	registrar.owner_id = 3;
+	assert_denied_by("registrar.state");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(policy_registrar_speaks_for_its_own_owners_devices_only),
 		cmocka_unit_test(policy_registrar_enrolls_for_a_device),
 		cmocka_unit_test(policy_registrar_needs_a_label_that_takes_registrars),
 		cmocka_unit_test(policy_registrar_speaks_for_others_only_in_a_good_state),

@@ -335,6 +335,66 @@ import_never_brings_a_tombstone_back_under_another_name(void **state)
 }
 
 static void
+import_knows_a_tombstones_serial_in_any_spelling_of_its_manufacturer(void **state)
+{
+	static const char *const spellings[] = {"ACME", "acme", ""};
+	struct fixture *f = *state;
+	struct import_record r;
+
+	(void)add_asset(f->store, "rtr-1");
+	set_state(f, "rtr-1", ASSET_DECOMMISSIONED);
+	for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
+		r = record_of("new-1");
+		set_text(r.asset.manufacturer, sizeof r.asset.manufacturer, spellings[i]);
+		set_text(r.asset.serial, sizeof r.asset.serial, "sn-RTR-1");
+		import_bad(f, &r, 1, "is that of rtr-1, which is decommissioned");
+	}
+	/* Serials are unique only per manufacturer. */
+	set_text(r.asset.manufacturer, sizeof r.asset.manufacturer, "Emca");
+	import_ok(f, &r, 1, &(struct import_summary){0});
+}
+
+static void
+import_gives_a_locked_asset_no_other_owner(void **state)
+{
+	struct fixture *f = *state;
+	struct import_record r = record_of("rtr-1");
+
+	import_ok(f, &r, 1, &(struct import_summary){0});
+	set_text(r.owner, sizeof r.owner, "Somebody Else");
+	set_state(f, "rtr-1", ASSET_QUARANTINED);
+	import_bad(f, &r, 1, "and owner");
+	set_state(f, "rtr-1", ASSET_STAGED);
+	import_ok(f, &r, 1, &(struct import_summary){0});
+}
+
+static void
+import_audits_each_asset_whose_rights_it_changes(void **state)
+{
+	struct fixture *f = *state;
+	struct import_record r = record_of("rtr-1");
+	int64_t rows;
+
+	import_ok(f, &r, 1, &(struct import_summary){0});
+	rows = verify(f->store).rows;
+	set_text(r.asset.site, sizeof r.asset.site, "store room"); /* not worth a row of its own */
+	import_ok(f, &r, 1, &(struct import_summary){0});
+	assert_int_equal(verify(f->store).rows, rows + 1);
+	set_text(r.owner, sizeof r.owner, "Lab \"7\"");
+	set_text(r.anchors[0].value, sizeof r.anchors[0].value, "another");
+	r.has_state = true;
+	r.asset.state = ASSET_DEPLOYED;
+	import_ok(f, &r, 1, &(struct import_summary){0});
+	assert_int_equal(verify(f->store).rows, rows + 3);
+	assert_int_equal(verify(f->store).bad_seq, 0);
+	assert_int_equal(fixture_number(f, "SELECT count(*) FROM audit WHERE action = 'asset.import'"
+		" AND actor = 'operator:test' AND subject = 'rtr-1'"
+		" AND detail_json ->> 'from' = 'staged' AND detail_json ->> 'to' = 'deployed'"
+		" AND detail_json ->> 'new_owner' = 'Lab \"7\"' AND detail_json ->> 'anchors_replaced' = 1"
+		" AND detail_json ->> 'line' = 1"), 1);
+}
+
+static void
 import_refuses_lines_that_contradict_each_other(void **state)
 {
 	struct fixture *f = *state;
@@ -400,6 +460,9 @@ main(void)
 		STORE_TEST(import_replaces_anchors_when_a_record_names_any),
 		STORE_TEST(import_moves_states_by_the_rules_and_does_what_they_say_on_entry),
 		STORE_TEST(import_never_moves_an_asset_out_of_a_locked_state),
+		STORE_TEST(import_knows_a_tombstones_serial_in_any_spelling_of_its_manufacturer),
+		STORE_TEST(import_gives_a_locked_asset_no_other_owner),
+		STORE_TEST(import_audits_each_asset_whose_rights_it_changes),
 		STORE_TEST(import_never_brings_a_tombstone_back_under_another_name),
 		STORE_TEST(import_refuses_lines_that_contradict_each_other),
 		STORE_TEST(import_of_many_tells_its_progress),

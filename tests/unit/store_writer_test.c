@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
 
 #include "gateway/store/sqlite_internal.h"
 #include "tests/unit/store_fixture.h"
@@ -333,6 +335,64 @@ writer_serves_many_threads_at_once(void **state)
 
 #define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
+struct reader {
+	struct store *store;
+	atomic_bool *stop;
+	pthread_t thread;
+};
+
+#define LOOKUPS 300 /* a snapshot lives as long as some commits take */
+
+/* Snapshots that overlap, so that at every moment one is open. */
+static void *
+reader_main(void *arg)
+{
+	struct reader *r = arg;
+	struct store_read *old = begin(r->store), *fresh;
+	struct owner owner;
+	struct asset asset;
+	struct err e;
+
+	while (!atomic_load(r->stop)) {
+		fresh = begin(r->store);
+		for (int i = 0; i < LOOKUPS; i++)
+			(void)ops->asset_by_tag(fresh, "rtr-1", &asset, &owner, &e);
+		ops->read_end(old);
+		old = fresh;
+	}
+	ops->read_end(old);
+	return NULL;
+}
+
+#define BIG_ROW (200 << 10)
+
+/* The file keeps the size that the log once had. */
+static void
+writer_keeps_the_log_short_while_others_read_without_a_pause(void **state)
+{
+	struct fixture *f = *state;
+	struct reader reader = {.store = f->store};
+	char path[sizeof f->path + 4], *detail = calloc(1, BIG_ROW + 1);
+	atomic_bool stop = false;
+	struct stat st;
+	struct err e;
+
+	assert_non_null(detail);
+	(void)memset(detail, 'x', BIG_ROW);
+	(void)snprintf(path, sizeof path, "%s-wal", f->path);
+	reader.stop = &stop;
+	assert_int_equal(pthread_create(&reader.thread, NULL, reader_main, &reader), 0);
+	/* Five times what makes the writer wait for the reader. */
+	for (size_t done = 0; done < (size_t)5 * STORE_WAL_PAGES_MAX * 4096; done += BIG_ROW)
+		assert_int_equal(ops->audit(f->store, NOW, "test", "test", "", detail, &e), 0);
+	assert_int_equal(stat(path, &st), 0);
+	atomic_store(&stop, true);
+	(void)pthread_join(reader.thread, NULL);
+	free(detail);
+	assert_in_range((uintmax_t)st.st_size, 1, (uintmax_t)5 * STORE_WAL_PAGES_MAX * 4096 / 2);
+	assert_int_equal(verify(f->store).bad_seq, 0);
+}
+
 int
 main(void)
 {
@@ -344,6 +404,7 @@ main(void)
 		STORE_TEST(writer_refuses_more_than_its_queue_holds),
 		STORE_TEST(writer_finishes_its_queue_when_closed_and_takes_no_more),
 		STORE_TEST(writer_serves_many_threads_at_once),
+		STORE_TEST(writer_keeps_the_log_short_while_others_read_without_a_pause),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
