@@ -20,6 +20,10 @@
 #include "gateway/http/server.h"
 
 #define LIMITER_SLOTS 65536
+/* A fleet of a thousand devices behind one address may knock without credentials first; 600 rows a minute are 0.5 GB a day. */
+#define STRANGER_SLOTS 16384
+#define STRANGER_ROWS  600
+#define STRANGER_S     60
 
 /* Everything that runs; stop() takes it down in reverse. */
 struct process {
@@ -101,6 +105,8 @@ open_state(struct process *p, const struct config *config, struct err *e)
 	if (limiter_new(LIMITER_SLOTS, config->limit_auth_failures, config->limit_auth_window_s,
 		    config->limit_auth_lock_s, &p->gateway.by_asset, e) != 0)
 		return -1;
+	if (limiter_new(STRANGER_SLOTS, STRANGER_ROWS, STRANGER_S, STRANGER_S, &p->gateway.strangers, e) != 0)
+		return -1;
 	return limiter_new(LIMITER_SLOTS, config->limit_auth_failures, config->limit_auth_window_s,
 		config->limit_auth_lock_s, &p->gateway.by_address, e);
 }
@@ -147,6 +153,7 @@ stop(struct process *p, int64_t grace_s)
 		p->gateway.store_ops->close(p->gateway.store);
 	limiter_free(p->gateway.by_asset);
 	limiter_free(p->gateway.by_address);
+	limiter_free(p->gateway.strangers);
 	world_swap(NULL);
 	if (p->lock >= 0)
 		(void)close(p->lock);

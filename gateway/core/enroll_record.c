@@ -148,6 +148,25 @@ attempt_record(struct attempt *a, enum request_state state, enum store_recorded 
 	return a->gateway->store_ops->record(a->gateway->store, &out, what, &a->result->request_id, e);
 }
 
+/*
+ * A peer that proves nothing could fill the disk with rows about itself. Past
+ * the limit its refusals are in the metrics and, now and then, in the log.
+ */
+static bool
+too_many_from_stranger(const struct attempt *a)
+{
+	struct bytes key = bytes_of_text(a->request->peer);
+
+	if (a->proof.kind != PROOF_NONE || a->gateway->strangers == NULL)
+		return false;
+	if (limiter_check(a->gateway->strangers, key, a->request->now_s) == 0) {
+		(void)limiter_failed(a->gateway->strangers, key, a->request->now_s);
+		return false;
+	}
+	log_rare(LOG_LEVEL_WARN, "audit", "%s is refused so often that not every time is recorded", a->request->peer);
+	return true;
+}
+
 void
 attempt_audit_failure(struct attempt *a, const struct err *why)
 {
@@ -155,6 +174,8 @@ attempt_audit_failure(struct attempt *a, const struct err *why)
 	char actor[REG_VALUE_MAX], hash[65];
 	struct err e;
 
+	if (too_many_from_stranger(a))
+		return;
 	if (a->asset_matches == 1 && a->proof.kind != PROOF_NONE)
 		(void)snprintf(actor, sizeof actor, "device:%s", a->asset.tag);
 	else

@@ -36,6 +36,7 @@ struct gateway {
 	const struct store_ops *store_ops;
 	struct store *store;
 	struct limiter *by_asset, *by_address;
+	struct limiter *strangers; /* how many refusals of nobody we know are recorded, by address; NULL: all */
 };
 
 /* Build everything a configuration names. ERR_* says what could not be loaded. Takes config over, on failure too. */

@@ -295,11 +295,34 @@ secrets_stay_out_of_every_record(void **state)
 
 #define test(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
+/* A stranger is answered every time, but cannot fill the disk with rows about it. */
+static void
+a_stranger_leaves_no_more_rows_than_the_limit(void **state)
+{
+	struct rig *r = *state;
+	struct err e;
+	int64_t before;
+	int i;
+
+	assert_int_equal(limiter_new(64, 3, 60, 60, &r->gateway.strangers, &e), 0);
+	r->request.client_cert = NULL;
+	before = rig_number(r, "SELECT count(*) FROM audit");
+	for (i = 0; i < 10; i++)
+		rig_expect(r, ERR_UNAUTHENTIC);
+	assert_int_equal(rig_number(r, "SELECT count(*) FROM audit") - before, 3);
+	r->request.peer = "192.0.2.99";
+	rig_expect(r, ERR_UNAUTHENTIC);
+	assert_int_equal(rig_number(r, "SELECT count(*) FROM audit") - before, 4);
+	limiter_free(r->gateway.strangers);
+	r->gateway.strangers = NULL;
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(the_right_secret_issues_once),
+		test(a_stranger_leaves_no_more_rows_than_the_limit),
 		test(a_spent_secret_repeats_its_own_request_and_no_other),
 		test(a_spent_secret_does_not_repeat_what_another_proof_was_given),
 		test(a_spent_secret_opens_nothing_once_its_certificate_is_revoked),
