@@ -11,6 +11,8 @@
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
 
+#define REFUSAL_STATUS 400 /* and beyond */
+
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 static void on_failed(evutil_socket_t fd, short what, void *arg);
@@ -238,6 +240,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct backend *backend = arg;
 	ssize_t n = recv(fd, backend->loop->scratch, READ_SIZE, 0);
+	bool keep;
 	int done;
 
 	(void)what;
@@ -259,8 +262,13 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	done = progress(backend);
 	if (done < 0)
 		fail(backend, "the worker's answer cannot be understood");
-	else if (done > 0) /* an answer before the whole request went out leaves the framing behind */
-		finish(backend, !backend->head.close && backend->out_at == backend->out.len);
+	else if (done > 0) {
+		/* An answer before the whole request went out leaves the framing behind. After a refusal CivetWeb may
+		 * close without having said so, and the next request would be lost in that connection. */
+		keep = !backend->head.close && backend->head.status < REFUSAL_STATUS &&
+			backend->out_at == backend->out.len;
+		finish(backend, keep);
+	}
 }
 
 static void

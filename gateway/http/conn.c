@@ -343,7 +343,7 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 }
 
 void
-conn_begin(struct front_loop *loop, int fd, struct peer_key peer)
+conn_begin(struct front_loop *loop, int fd, const struct sockaddr_storage *address, struct peer_key peer)
 {
 	struct conn *conn = calloc(1, sizeof *conn);
 
@@ -356,6 +356,7 @@ conn_begin(struct front_loop *loop, int fd, struct peer_key peer)
 	conn->loop = loop;
 	conn->fd = fd;
 	conn->peer = peer;
+	conn->address = *address;
 	(void)event_assign(&conn->readable, loop->base, fd, EV_READ | EV_PERSIST, on_readable, conn);
 	(void)event_assign(&conn->writable, loop->base, fd, EV_WRITE, on_writable, conn);
 	(void)event_assign(&conn->timer, loop->base, -1, 0, on_deadline, conn);
@@ -396,9 +397,7 @@ conn_facts_of(struct conn *conn)
 	facts = facts_new();
 	if (facts == NULL)
 		return NULL;
-	(void)getpeername(conn->fd, (struct sockaddr *)&address, &len);
-	peer_text(&address, false, facts->peer, sizeof facts->peer);
-	len = sizeof address;
+	peer_text(&conn->address, false, facts->peer, sizeof facts->peer);
 	(void)getsockname(conn->fd, (struct sockaddr *)&address, &len);
 	peer_text(&address, true, facts->local, sizeof facts->local);
 	if (conn->ssl != NULL && tls_facts(conn->ssl, facts, &e) != 0) {

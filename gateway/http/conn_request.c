@@ -52,7 +52,6 @@ parse_head(struct conn *conn)
 
 	if (found == 0)
 		return false;
-	conn->persists = conn->http10 = conn->is_head = false;
 	if (found < 0 || http_head_parse(bytes_of(conn->in.at, head_len), (uint64_t)settings->body_max, &request,
 				 &refusal) != 0) {
 		refuse(conn, &refusal);
@@ -103,6 +102,8 @@ conn_parse(struct conn *conn)
 			return false;
 		conn->state = CONN_HEAD;
 		conn->scanned = 0;
+		/* Of the request before; an answer to half a head must not go by them. */
+		conn->persists = conn->http10 = conn->is_head = false;
 		return true;
 	case CONN_HEAD:
 		return parse_head(conn);

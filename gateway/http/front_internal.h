@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <event2/event.h>
@@ -28,6 +29,7 @@
 #define LINGER_S 2                 /* how long the client may take to read its last answer */
 #define LINGER_OCTETS_MAX (1 << 20)
 #define BUSY_RETRY_AFTER_S 5
+#define SILENCE_OCTETS_MAX (32 * 1024) /* of TLS records without data: one whole record is half of that */
 #define LISTEN_BACKLOG 4096
 #define LOOPS_MAX 64
 
@@ -46,6 +48,7 @@ struct conn {
 	TAILQ_ENTRY(conn) all, queue;
 	struct front_loop *loop;
 	struct peer_key peer;
+	struct sockaddr_storage address; /* as accepted: a socket that was reset no longer tells */
 	struct event readable, writable, timer;
 	int fd;
 	enum conn_state state;
@@ -57,6 +60,8 @@ struct conn {
 	bool http10, is_head;
 	int requests;
 	SSL *ssl;         /* NULL: plain, or not one octet yet */
+	bool may_read;    /* libssl has not read from the socket in this turn */
+	uint64_t heard;   /* octets read from the socket when data came last */
 	const struct conn_facts *facts; /* NULL before the first request */
 	struct buf in;    /* received and not yet used */
 	size_t scanned, drained;
@@ -137,7 +142,7 @@ void loop_conn_gone(struct front_loop *loop);
 SSL_CTX *front_tls_get(struct front *front);
 
 /* conn.c */
-void conn_begin(struct front_loop *loop, int fd, struct peer_key peer);
+void conn_begin(struct front_loop *loop, int fd, const struct sockaddr_storage *address, struct peer_key peer);
 void conn_free(struct conn *conn);
 /* Go on: the answer in conn->out is ready, or a backend is free. */
 void conn_advance(struct conn *conn);

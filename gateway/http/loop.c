@@ -80,7 +80,7 @@ accept_one(struct front_loop *loop, int listener)
 		return true;
 	}
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	conn_begin(loop, fd, key);
+	conn_begin(loop, fd, &address, key);
 	return true;
 }
 
@@ -98,15 +98,19 @@ on_acceptable(evutil_socket_t fd, short what, void *arg)
 			break;
 }
 
-/* What the kernel has accepted already is served; then the sockets close, once no loop watches them. */
+/*
+ * What the kernel has accepted already is served, and no more than that, or a
+ * crowd could put the end off; then the sockets close, once no loop watches them.
+ */
 static void
 stop_accepting(struct front_loop *loop)
 {
 	struct front *front = loop->front;
 	size_t i;
+	int taken;
 
 	for (i = 0; i < front->listen_count; i++) {
-		while (accept_one(loop, front->listeners[i]))
+		for (taken = 0; taken < LISTEN_BACKLOG && accept_one(loop, front->listeners[i]); taken++)
 			continue;
 		(void)event_del(&loop->accepts[i]);
 	}

@@ -273,6 +273,9 @@ http_head_parse(struct bytes head, uint64_t body_max, struct http_request *out, 
 	 * that lacks a Host header field". known_fields[0] is Host. */
 	if (out->minor == 1 && (out->seen & 1u) == 0)
 		return refuse(refusal, 400, "no Host");
+	/* The handler gets a Host in any case, and CivetWeb would drop the last field silently. */
+	if ((out->seen & 1u) == 0 && out->field_count == HTTP_HEADERS_MAX)
+		return refuse(refusal, 431, "too many header fields");
 	if (out->chunked && out->has_length)
 		return refuse(refusal, 400, "both Content-Length and Transfer-Encoding");
 	if (out->length > body_max)
@@ -284,6 +287,18 @@ bool
 http_request_persists(const struct http_request *r)
 {
 	return !r->close && (r->minor == 1 || r->keep_alive);
+}
+
+/* Inside a value a tab means what a space does (RFC 9110, section 5.5), and CivetWeb refuses tabs. */
+static void
+append_value(struct buf *out, struct bytes value)
+{
+	size_t at = out->len;
+
+	buf_append_bytes(out, value);
+	for (; at < out->len; at++)
+		if (out->at[at] == '\t')
+			out->at[at] = ' ';
 }
 
 void
@@ -304,7 +319,7 @@ http_request_rebuild(const struct http_request *r, struct buf *out, size_t *line
 			continue;
 		buf_append_bytes(out, r->fields[i].name);
 		buf_append_text(out, ": ");
-		buf_append_bytes(out, r->fields[i].value);
+		append_value(out, r->fields[i].value);
 		buf_append_text(out, "\r\n");
 	}
 	buf_append_text(out, "\r\n");

@@ -9,6 +9,30 @@
 
 #include "gateway/core/log.h"
 
+/*
+ * One read(2) for each call of libssl. It goes on by itself as long as records without data come (key updates,
+ * refused renegotiations), and a client that never stops sending them would keep the loop from everyone else.
+ */
+static long
+take_turns(BIO *bio, int operation, const char *data, size_t len, int argi, long argl, int result, size_t *done)
+{
+	struct conn *conn = (struct conn *)(void *)BIO_get_callback_arg(bio);
+
+	(void)data;
+	(void)len;
+	(void)argi;
+	(void)argl;
+	(void)done;
+	if (operation != BIO_CB_READ)
+		return result;
+	if (!conn->may_read) {
+		BIO_set_retry_read(bio); /* the socket stays readable, so the loop comes back */
+		return -1;
+	}
+	conn->may_read = false;
+	return result;
+}
+
 /* The context is taken when the client speaks first, so that a reload reaches connections that still waited. */
 static int
 start_tls(struct conn *conn)
@@ -21,6 +45,8 @@ start_tls(struct conn *conn)
 		ERR_clear_error();
 		return WIRE_BROKEN;
 	}
+	BIO_set_callback_ex(SSL_get_rbio(conn->ssl), take_turns);
+	BIO_set_callback_arg(SSL_get_rbio(conn->ssl), (char *)conn);
 	SSL_set_accept_state(conn->ssl);
 	return 0;
 }
@@ -47,12 +73,9 @@ log_failure(const struct conn *conn)
 {
 	unsigned long number = ERR_peek_error();
 	const char *reason = number == 0 ? NULL : ERR_reason_error_string(number);
-	struct sockaddr_storage address = { 0 };
-	socklen_t len = sizeof address;
 	char peer[64];
 
-	(void)getpeername(conn->fd, (struct sockaddr *)&address, &len);
-	peer_text(&address, false, peer, sizeof peer);
+	peer_text(&conn->address, false, peer, sizeof peer);
 	log_rare(LOG_LEVEL_INFO, "handshake", "%s: %s", peer, reason == NULL ? "the client went away" : reason);
 }
 
@@ -64,10 +87,12 @@ wire_handshake(struct conn *conn)
 	if (conn->ssl == NULL && start_tls(conn) != 0)
 		return WIRE_BROKEN;
 	ERR_clear_error();
+	conn->may_read = true;
 	result = SSL_accept(conn->ssl);
 	if (result == 1) {
 		/* A client without TCP_NODELAY holds its request back until its Finished is acknowledged. */
 		(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+		conn->heard = BIO_number_read(SSL_get_rbio(conn->ssl));
 		return 1;
 	}
 	if (wire_error(conn, result) == WIRE_AGAIN && !tls_handshake_is_absurd(conn->ssl))
@@ -92,13 +117,24 @@ socket_result(struct conn *conn, ssize_t n)
 ssize_t
 wire_read(struct conn *conn, uint8_t *out, size_t size)
 {
+	uint64_t octets;
 	int n;
 
 	if (conn->ssl == NULL)
 		return socket_result(conn, recv(conn->fd, out, size, 0));
 	ERR_clear_error();
+	conn->may_read = true;
 	n = SSL_read(conn->ssl, out, (int)size);
-	return n > 0 ? n : wire_error(conn, n);
+	octets = BIO_number_read(SSL_get_rbio(conn->ssl));
+	if (n > 0) {
+		conn->heard = octets;
+		return n;
+	}
+	n = wire_error(conn, n);
+	if (n != WIRE_AGAIN || octets - conn->heard <= SILENCE_OCTETS_MAX)
+		return n;
+	conn->broken = true;
+	return WIRE_BROKEN;
 }
 
 ssize_t

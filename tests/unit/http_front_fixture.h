@@ -38,6 +38,7 @@ struct fixture {
 	struct gate gate;
 	struct front *front;
 	int port;
+	char witnessed[64]; /* the peer of the last /witness */
 };
 
 static struct fixture fixture = { .gate = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0 } };
@@ -131,6 +132,11 @@ echo(struct mg_connection *conn, const struct mg_request_info *info, struct buf 
 		if (strcmp(info->http_headers[i].name, FRONT_HANDLE_HEADER) != 0)
 			buf_printf(out, "%s: %s\n", info->http_headers[i].name, info->http_headers[i].value);
 	describe(facts, out);
+	if (facts != NULL && strcmp(info->request_uri, "/witness") == 0) {
+		(void)pthread_mutex_lock(&fixture.gate.lock);
+		(void)snprintf(fixture.witnessed, sizeof fixture.witnessed, "%s", facts->peer);
+		(void)pthread_mutex_unlock(&fixture.gate.lock);
+	}
 	front_facts_put(facts);
 	buf_append_text(out, "body ");
 	while ((n = mg_read(conn, piece, sizeof piece)) > 0)
@@ -144,6 +150,7 @@ handle(struct mg_connection *conn)
 	const struct mg_request_info *info = mg_get_request_info(conn);
 	CLEANUP(buf) struct buf out = { 0 };
 	CLEANUP(buf) struct buf answer = { 0 };
+	static const char silent_end[] = "HTTP/1.1 404 No\r\nContent-Length: 3\r\n\r\nno\n";
 	size_t i;
 
 	if (strcmp(info->request_uri, "/missing") == 0) {
@@ -157,6 +164,11 @@ handle(struct mg_connection *conn)
 			buf_append(&out, "0123456789abcdef", 16);
 	else
 		echo(conn, info, &out);
+	if (strcmp(info->request_uri, "/closes") == 0) {
+		/* without a word of it: there is no Connection: close in the answer */
+		mg_disable_connection_keep_alive(conn);
+		return mg_write(conn, silent_end, strlen(silent_end));
+	}
 	buf_printf(&answer, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n", out.len);
 	if (strcmp(info->request_method, "HEAD") != 0)
 		buf_append_bytes(&answer, buf_bytes(&out));

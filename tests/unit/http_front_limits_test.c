@@ -41,6 +41,12 @@ front_gives_slow_headers_and_bodies_a_deadline(void **state)
 	trickle_until_answered(fd, "x");
 	assert_heard(fd, "HTTP/1.1 408 ", "body");
 	(void)close(fd);
+	fd = dial(); /* what is answered is not the HEAD request before */
+	say(fd, "HEAD / HTTP/1.1\r\nHost: test\r\n\r\n");
+	free(hear(fd, true));
+	say(fd, "GET ");
+	assert_heard(fd, "HTTP/1.1 408 ", "too long\n");
+	(void)close(fd);
 	front_down();
 }
 
@@ -104,6 +110,43 @@ front_queues_then_refuses_what_the_workers_cannot_take(void **state)
 	assert_heard(refused, OK, "GET /again ");
 	(void)close(busy);
 	(void)close(queued);
+	(void)close(refused);
+	front_down();
+}
+
+/* A reset socket knows no peer any more: the address, which others are locked out by, is the one accepted. */
+static void
+front_remembers_who_sent_a_request_and_vanished(void **state)
+{
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+	struct front_settings settings = settings_for_tests();
+	int busy, queued, refused;
+
+	(void)state;
+	settings.workers = settings.loops = settings.queue_max = 1;
+	front_up(&settings);
+	busy = dial();
+	say(busy, GET("/hold"));
+	gate_await(1);
+	queued = dial();
+	say(queued, GET("/witness"));
+	refused = dial();
+	say(refused, GET("/witness"));
+	if (first_readable(queued, refused) == queued) {
+		int other = queued;
+
+		queued = refused;
+		refused = other;
+	}
+	assert_heard(refused, "HTTP/1.1 503 ", "");
+	assert_int_equal(setsockopt(queued, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+	(void)close(queued);
+	gate_open(1);
+	assert_heard(busy, OK, "GET /hold ");
+	say(refused, GET("/after")); /* there is one worker, and it comes after the other */
+	assert_heard(refused, OK, "GET /after ");
+	assert_string_equal(fixture.witnessed, "127.0.0.1");
+	(void)close(busy);
 	(void)close(refused);
 	front_down();
 }
@@ -301,6 +344,7 @@ main(void)
 		cmocka_unit_test(front_gives_slow_headers_and_bodies_a_deadline),
 		cmocka_unit_test(front_closes_idle_connections_without_a_word),
 		cmocka_unit_test(front_queues_then_refuses_what_the_workers_cannot_take),
+		cmocka_unit_test(front_remembers_who_sent_a_request_and_vanished),
 		cmocka_unit_test(front_refuses_what_waited_too_long),
 		cmocka_unit_test(front_never_gives_one_clients_answer_to_another),
 		cmocka_unit_test(front_limits_connections_of_an_address_and_in_all),

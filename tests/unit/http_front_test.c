@@ -192,6 +192,26 @@ front_serves_old_clients_head_and_error_pages(void **state)
 	front_down();
 }
 
+/* One client's wrong path must not cost another its enrollment. */
+static void
+front_loses_no_request_after_a_worker_closed_without_a_word(void **state)
+{
+	struct front_settings settings = settings_for_tests();
+	int fd, i;
+
+	(void)state;
+	settings.workers = settings.loops = 1;
+	front_up(&settings);
+	fd = dial();
+	for (i = 0; i < 200; i++) {
+		say(fd, GET("/closes") GET("/after"));
+		assert_heard(fd, "HTTP/1.1 404 ", "no\n");
+		assert_heard(fd, OK, "GET /after ");
+	}
+	(void)close(fd);
+	front_down();
+}
+
 static void
 front_delivers_an_answer_larger_than_the_sockets_buffers(void **state)
 {
@@ -257,6 +277,7 @@ main(void)
 		cmocka_unit_test(front_tells_why_it_refuses_and_closes),
 		cmocka_unit_test(front_lets_a_client_that_still_sends_read_its_refusal),
 		cmocka_unit_test(front_serves_old_clients_head_and_error_pages),
+		cmocka_unit_test(front_loses_no_request_after_a_worker_closed_without_a_word),
 		cmocka_unit_test(front_delivers_an_answer_larger_than_the_sockets_buffers),
 		cmocka_unit_test(front_binds_every_address_or_none),
 	};

@@ -87,6 +87,14 @@ http_request_is_rebuilt_without_what_concerns_only_the_connection(void **state)
 }
 
 static void
+http_request_is_rebuilt_with_spaces_for_tabs(void **state)
+{
+	(void)state;
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nX:\t a\tb \t c\t\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nX: a b   c\r\n\r\n");
+}
+
+static void
 http_request_loses_the_clients_own_front_headers(void **state)
 {
 	(void)state;
@@ -234,6 +242,15 @@ http_request_limits_are_enforced(void **state)
 	(void)state;
 	assert_refused(413, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65\r\n\r\n");
 	buf_append_text(&text, "GET / HTTP/1.1\r\nHost: a\r\n");
+	for (i = 1; i < HTTP_HEADERS_MAX; i++)
+		buf_append_text(&text, "A: b\r\n");
+	buf_append_text(&text, "\r\n");
+	assert_refused(0, buf_text(&text));
+	text.len -= 2;
+	buf_append_text(&text, "A: b\r\n\r\n");
+	assert_refused(431, buf_text(&text));
+	buf_clear(&text);
+	buf_append_text(&text, "GET / HTTP/1.0\r\n"); /* without a Host one is added, and it counts */
 	for (i = 1; i < HTTP_HEADERS_MAX; i++)
 		buf_append_text(&text, "A: b\r\n");
 	buf_append_text(&text, "\r\n");
@@ -460,6 +477,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(http_request_reads_a_plain_post),
 		cmocka_unit_test(http_request_is_rebuilt_without_what_concerns_only_the_connection),
+		cmocka_unit_test(http_request_is_rebuilt_with_spaces_for_tabs),
 		cmocka_unit_test(http_request_loses_the_clients_own_front_headers),
 		cmocka_unit_test(http_request_takes_absolute_targets_and_their_host),
 		cmocka_unit_test(http_request_keeps_the_connection_as_the_version_says),
