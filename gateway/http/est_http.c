@@ -298,7 +298,6 @@ answer_enrollment(struct est_exchange *x)
 	struct err e;
 
 	if (x->label->require_content_type && !is_pkcs10(mg_get_header(x->conn, "Content-Type"))) {
-		mg_disable_connection_keep_alive(x->conn);
 		(void)err_set(&e, ERR_MALFORMED, "the body must be application/pkcs10");
 		audit_malformed(x, &e);
 		return server_answer_text(x->conn, 415, "Accept: application/pkcs10\r\n", e.text);
@@ -318,7 +317,6 @@ dispatch(struct est_exchange *x)
 	char allow[32];
 
 	if (strcmp(mg_get_request_info(x->conn)->request_method, est_op_method(x->route.op)) != 0) {
-		mg_disable_connection_keep_alive(x->conn);
 		(void)snprintf(allow, sizeof allow, "Allow: %s\r\n", est_op_method(x->route.op));
 		return server_answer_text(x->conn, 405, allow, "wrong method for this operation");
 	}
@@ -352,15 +350,13 @@ est_http_handle(struct gateway *gateway, struct mg_connection *conn, const struc
 
 	if (est_path_parse(bytes_of_text(mg_get_request_info(conn)->local_uri_raw), &x.route, &e) != 0) {
 		metric_request("est", "unknown", 404, time_monotonic_us() - x.began_us);
-		mg_disable_connection_keep_alive(conn);
 		return server_answer_text(conn, 404, NULL, e.text);
 	}
 	x.world = world_get();
 	x.label = config_label(x.world->config, x.route.label);
-	if (x.label == NULL) {
-		mg_disable_connection_keep_alive(conn);
+	if (x.label == NULL)
 		status = server_answer_text(conn, 404, NULL, "no such label");
-	} else
+	else
 		status = dispatch(&x);
 	world_put(x.world);
 	metric_request("est", est_op_name(x.route.op), status, time_monotonic_us() - x.began_us);

@@ -74,8 +74,11 @@ on_public_request(struct mg_connection *conn)
 	const struct conn_facts *facts = handle == NULL ? NULL : front_facts_get(handle);
 	int status;
 
-	if (facts == NULL) /* not from our front: somebody found the loopback port */
-		return server_answer_text(conn, 403, NULL, "this port is not for you");
+	/* Not from our front: somebody found the loopback port, and is not to keep a worker. */
+	if (facts == NULL) {
+		mg_disable_connection_keep_alive(conn);
+		return server_answer_text(conn, 403, "Connection: close\r\n", "this port is not for you");
+	}
 	if (strncmp(info->local_uri_raw, EST_ROOT "/", sizeof EST_ROOT) == 0)
 		status = est_http_handle(server->gateway, conn, facts);
 	else
