@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 flags="-std=c17 -I."
-sources=$(git ls-files 'base/*.c' 'est/*.c' 'policy/*.c' 'gateway/*.c' 'gateway/*/*.c' 'devsim/*.c')
+sources=$(git ls-files 'base/*.c' 'est/*.c' 'scep/*.c' 'coap/*.c' 'policy/*.c' 'gateway/*.c' 'gateway/*/*.c' 'devsim/*.c')
 failed=
 
 step() {
