@@ -159,7 +159,7 @@ chain_check(X509 *cert, STACK_OF(X509) *extra, STACK_OF(X509) *cas, struct err *
 	if (X509_verify_cert(ctx) == 1)
 		return 0;
 	ERR_clear_error();
-	return err_set(e, ERR_MALFORMED, "the issued certificate does not chain to the CA certificates: %s",
+	return err_set(e, ERR_MALFORMED, "the certificate does not chain to the CA certificates: %s",
 		X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
 }
 

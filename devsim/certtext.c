@@ -119,3 +119,21 @@ certtext_json(const X509 *cert)
 	}
 	return object;
 }
+
+int
+certtext_pem(X509 *first, STACK_OF(X509) *certs, struct buf *out, struct err *e)
+{
+	int i;
+
+	for (i = first == NULL ? 0 : -1; i < sk_X509_num(certs); i++) {
+		CLEANUP(buf) struct buf der = { 0 };
+		X509 *cert = i < 0 ? first : sk_X509_value(certs, i);
+
+		if (i >= 0 && cert == first)
+			continue;
+		if (x509_to_der(cert, &der, e) != 0)
+			return -1;
+		pem_encode(out, "CERTIFICATE", buf_bytes(&der));
+	}
+	return buf_failed(out) ? err_set(e, ERR_NOMEM, "certificates: no memory") : 0;
+}

@@ -16,4 +16,7 @@ void certtext_print(const X509 *cert, FILE *to);
 /* The same as a JSON object, with the PEM; a new reference. */
 json_t *certtext_json(const X509 *cert);
 
+/* PEM of all of them, appended; first, which may be one of certs or NULL, before the others. */
+MUST_USE int certtext_pem(X509 *first, STACK_OF(X509) *certs, struct buf *out, struct err *e);
+
 #endif

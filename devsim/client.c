@@ -12,6 +12,7 @@
 #define BACKOFF_MS   100
 #define BACKOFF_MAX  2000
 #define POLL_MAX_MS  60000
+#define TRACE_LINE_MAX 160 /* SCEP by GET has a whole message in one */
 
 /* Waits until the connection reaches state, breaks, or its deadline passes. */
 static int
@@ -42,7 +43,8 @@ client_open(struct client *client, const struct client_options *options, struct 
 
 	*client = (struct client){ .options = options };
 	conn_init(&client->conn, &client->target, NULL);
-	if (url_parse(options->url, &url, e) != 0 || tls_new(&options->tls, &url, &client->tls, e) != 0)
+	if (url_parse_as(options->kind, options->url, &url, e) != 0 ||
+	    (!url.plain && tls_new(&options->tls, &url, &client->tls, e) != 0))
 		return -1;
 	conn_init(&client->conn, &client->target, client->tls);
 	return target_open(&client->target, &url, e);
@@ -65,6 +67,11 @@ trace_connection(const struct client *client)
 
 	if (to == NULL)
 		return;
+	if (ssl == NULL) {
+		(void)fprintf(to, "* connected to %s port %s, without TLS\n", client->target.url.host,
+			client->target.url.port);
+		return;
+	}
 	if (SSL_get0_peer_certificate(ssl) != NULL)
 		x509_name_text(X509_get_subject_name(SSL_get0_peer_certificate(ssl)), name, sizeof name);
 	(void)fprintf(to, "* connected to %s port %s, %s %s\n* server certificate: %s%s\n", client->target.url.host,
@@ -134,21 +141,27 @@ trace_head(FILE *to, const char *mark, struct bytes head)
 			continue;
 		}
 		(void)fprintf(to, "%s ", mark);
-		for (i = 0; i < line.len; i++)
+		for (i = 0; i < line.len && i < TRACE_LINE_MAX; i++)
 			(void)fputc(line.at[i] >= 0x20 && line.at[i] < 0x7f ? line.at[i] : '?', to);
-		(void)fputc('\n', to);
+		(void)fputs(line.len > TRACE_LINE_MAX ? "...\n" : "\n", to);
 	}
 }
 
 int
 client_exchange(struct client *client, struct est_request *request, struct err *e)
 {
-	struct conn *conn = &client->conn;
-
 	request->url = &client->target.url;
 	request->label = client->options->label;
-	buf_clear(&conn->out);
-	est_request_write(request, &conn->out);
+	buf_clear(&client->conn.out);
+	est_request_write(request, &client->conn.out);
+	return client_transact(client, e);
+}
+
+int
+client_transact(struct client *client, struct err *e)
+{
+	struct conn *conn = &client->conn;
+
 	if (client->options->trace != NULL)
 		trace_head(client->options->trace, ">", buf_bytes(&conn->out));
 	conn_send(conn, time_monotonic_us() + client->options->timeout_s * SECOND_US);

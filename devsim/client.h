@@ -46,6 +46,7 @@ void answer_reason(const struct http_answer *answer, char *out, size_t size);
 
 struct client_options {
 	const char *url;
+	enum url_kind kind;
 	const char *label;
 	struct tls_options tls;
 	int64_t timeout_s;  /* for connecting with its handshake, and for each exchange */
@@ -56,7 +57,7 @@ struct client_options {
 struct client {
 	const struct client_options *options;
 	struct target target;
-	struct tls *tls;
+	struct tls *tls;    /* NULL: plain HTTP */
 	struct conn conn;
 };
 
@@ -72,5 +73,7 @@ bool client_connected(const struct client *client);
  * ERR_MALFORMED: the answer is not HTTP.
  */
 MUST_USE int client_exchange(struct client *client, struct est_request *request, struct err *e);
+/* The same of whatever request is in client->conn.out. */
+MUST_USE int client_transact(struct client *client, struct err *e);
 
 #endif

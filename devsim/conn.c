@@ -156,6 +156,11 @@ step_connecting(struct conn *conn)
 		return conn->state == CONN_CONNECTING ? CONN_WANT_WRITE : CONN_WANT_NOTHING;
 	}
 	conn->connected = true;
+	if (conn->tls == NULL) {
+		conn->state = CONN_READY;
+		conn->ready_us = time_monotonic_us();
+		return CONN_WANT_NOTHING;
+	}
 	conn->ssl = tls_connection(conn->tls, conn->fd, &conn->err);
 	if (conn->ssl == NULL || use_device(conn->ssl, conn->device, &conn->err) != 0)
 		return broken(conn);
@@ -208,24 +213,73 @@ conn_send(struct conn *conn, int64_t deadline_us)
 	}
 }
 
+/* The same of a plain socket. */
+static enum conn_want
+socket_want(struct conn *conn, ssize_t rc, enum conn_want want, const char *phase)
+{
+	if (rc < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return want;
+	(void)err_set(&conn->err, ERR_UPSTREAM, "%s: %s", phase,
+		rc == 0 ? "the server closed the connection" : strerror(errno));
+	return CONN_WANT_NOTHING;
+}
+
+/* Octets that came; 0: *want says what to wait for, or that the connection ended. */
+static size_t
+receive(struct conn *conn, uint8_t *at, size_t size, enum conn_want *want)
+{
+	ssize_t n;
+
+	ERR_clear_error();
+	errno = 0;
+	if (conn->ssl != NULL) {
+		n = SSL_read(conn->ssl, at, (int)size);
+		if (n <= 0)
+			*want = ssl_want(conn, (int)n, "answer");
+	} else {
+		do
+			n = recv(conn->fd, at, size, 0);
+		while (n < 0 && errno == EINTR);
+		if (n <= 0)
+			*want = socket_want(conn, n, CONN_WANT_READ, "answer");
+	}
+	return n > 0 ? (size_t)n : 0;
+}
+
+static size_t
+transmit(struct conn *conn, const uint8_t *at, size_t len, enum conn_want *want)
+{
+	ssize_t n;
+
+	ERR_clear_error();
+	errno = 0;
+	if (conn->ssl != NULL) {
+		n = SSL_write(conn->ssl, at, (int)len);
+		if (n <= 0)
+			*want = ssl_want(conn, (int)n, "request");
+	} else {
+		do
+			n = send(conn->fd, at, len, MSG_NOSIGNAL);
+		while (n < 0 && errno == EINTR);
+		if (n <= 0)
+			*want = socket_want(conn, n, CONN_WANT_WRITE, "request");
+	}
+	return n > 0 ? (size_t)n : 0;
+}
+
 static enum conn_want
 step_receiving(struct conn *conn)
 {
 	uint8_t chunk[READ_CHUNK];
 
 	while (conn->state == CONN_RECEIVING) {
-		enum conn_want want;
-		size_t used;
-		int n;
+		enum conn_want want = CONN_WANT_NOTHING;
+		size_t used, n = receive(conn, chunk, sizeof chunk, &want);
 
-		ERR_clear_error();
-		errno = 0;
-		n = SSL_read(conn->ssl, chunk, sizeof chunk);
 		if (n > 0) {
-			if (http_answer_feed(&conn->answer, bytes_of(chunk, (size_t)n), &used, &conn->err) != 0)
+			if (http_answer_feed(&conn->answer, bytes_of(chunk, n), &used, &conn->err) != 0)
 				return broken(conn);
 		} else {
-			want = ssl_want(conn, n, "answer");
 			if (want != CONN_WANT_NOTHING)
 				return want;
 			if (conn->answer.state == HTTP_HEAD && conn->answer.head.len == 0)
@@ -245,17 +299,13 @@ static enum conn_want
 step_sending(struct conn *conn)
 {
 	while (conn->sent < conn->out.len) {
-		enum conn_want want;
-		int n;
+		enum conn_want want = CONN_WANT_NOTHING;
+		size_t n = transmit(conn, conn->out.at + conn->sent, conn->out.len - conn->sent, &want);
 
-		ERR_clear_error();
-		errno = 0;
-		n = SSL_write(conn->ssl, conn->out.at + conn->sent, (int)(conn->out.len - conn->sent));
 		if (n > 0) {
-			conn->sent += (size_t)n;
+			conn->sent += n;
 			continue;
 		}
-		want = ssl_want(conn, n, "request");
 		if (want != CONN_WANT_NOTHING)
 			return want;
 		/* A server that refuses early answers, then closes: the answer may be there to read. */

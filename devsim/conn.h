@@ -1,5 +1,5 @@
 /*
- * conn.h - one HTTPS connection as a state machine that never blocks.
+ * conn.h - one HTTPS or HTTP connection as a state machine that never blocks.
  *
  * The caller waits for what conn_step() asks for, in poll() for one device or
  * in epoll for a fleet, and steps again. Deadlines are absolute and the
@@ -43,7 +43,7 @@ enum conn_want { CONN_WANT_NOTHING, CONN_WANT_READ, CONN_WANT_WRITE };
 struct conn {
 	enum conn_state state;
 	struct target *target;
-	struct tls *tls;
+	struct tls *tls;                /* NULL: plain HTTP, and no device is shown */
 	const struct device *device;    /* borrowed; NULL: no client certificate */
 	const struct addrinfo *address; /* the one being tried */
 	int fd;
@@ -55,7 +55,7 @@ struct conn {
 	uint64_t answers;               /* complete ones on this connection */
 	bool connected;                 /* TCP came up: a failure after that is not a failure to connect */
 	int64_t deadline_us;
-	int64_t ready_us;               /* when the handshake was done */
+	int64_t ready_us;               /* when the handshake was done; plain: when TCP came up */
 	struct err err;
 };
 

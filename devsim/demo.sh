@@ -13,7 +13,8 @@ show() { printf '   $ %s\n' "$*"; "$@"; }
 [ ! -e "$dir/enrolld.conf" ] || { echo "making $dir anew"; rm -rf "$dir"; }
 mkdir -p "$dir"
 port=8443
-while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || (exec 3<>"/dev/tcp/127.0.0.1/$((port + 1))") 2>/dev/null; do
+busy() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+while busy "$port" || busy "$((port + 1))" || busy "$((port + 2))"; do
 	port=$((port + 10))
 done
 
@@ -41,6 +42,7 @@ until enrollctl status >/dev/null 2>&1; do
 	sleep 0.1
 done
 url=https://localhost:$port
+scep=http://localhost:$((port + 2))
 root=$dir/ca/root.pem
 
 say "the registry learns the devices: first a dry run, then for good"
@@ -83,6 +85,18 @@ say "a device without a factory certificate: a one-time secret"
 enrollctl secret new "$secret" > "$dir/secret.txt" 2>/dev/null
 show devsim enroll --url "$url" --cacert "$root" --user "$secret" --secret-file "$dir/secret.txt"
 refused 3 devsim enroll --url "$url" --cacert "$root" --user "$secret" --secret-file "$dir/secret.txt"
+
+say "devices that speak SCEP: each with a one-time challenge of its own, then renewed by the certificate it got"
+: > "$dir/challenges.csv"
+for n in 4 5 6; do
+	printf '%s,%s\n' "$(device "$n")" "$(enrollctl secret new "$(device "$n")" --scep 2>/dev/null)" >> "$dir/challenges.csv"
+done
+show devsim fleet --protocol scep --challenges "$dir/challenges.csv" --url "$scep" --label scep --cacert "$root" --out "$dir/scep"
+show devsim fleet --protocol scep --op reenroll --devices "$dir/scep" --url "$scep" --label scep --cacert "$root" --out "$dir/scep"
+
+say "SCEP: a challenge works once"
+head -n 1 "$dir/challenges.csv" | cut -d , -f 2 > "$dir/challenge.txt"
+refused 3 devsim scep --url "$scep" --label scep --cacert "$root" --challenge-file "$dir/challenge.txt" --name "$(device 4)"
 
 say "the inventory"
 show enrollctl asset list

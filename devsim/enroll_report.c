@@ -13,29 +13,12 @@
 #include "devsim/files.h"
 
 static int
-append_pem(X509 *cert, struct buf *out, struct err *e)
-{
-	CLEANUP(buf) struct buf der = { 0 };
-
-	if (x509_to_der(cert, &der, e) != 0)
-		return -1;
-	pem_encode(out, "CERTIFICATE", buf_bytes(&der));
-	return 0;
-}
-
-static int
 save_certs(struct enroll_run *run, const char *path, struct err *e)
 {
 	CLEANUP(buf) struct buf pem = { 0 };
-	int i;
 
-	if (run->issued != NULL && append_pem(run->issued, &pem, e) != 0)
+	if (certtext_pem(run->issued, run->certs, &pem, e) != 0)
 		return -1;
-	for (i = 0; i < sk_X509_num(run->certs); i++)
-		if (sk_X509_value(run->certs, i) != run->issued && append_pem(sk_X509_value(run->certs, i), &pem, e) != 0)
-			return -1;
-	if (buf_failed(&pem))
-		return err_set(e, ERR_NOMEM, "certificates: no memory");
 	return file_write(path, buf_bytes(&pem), FILE_MODE_PUBLIC, e);
 }
 
@@ -64,16 +47,6 @@ enroll_save(struct enroll_run *run, bool pending, struct err *e)
 	return save_certs(run, run->cert_file, e);
 }
 
-static const char *
-result_word(int code)
-{
-	static const char *const words[] = { [DEVSIM_OK] = "ok", [DEVSIM_LOCAL] = "local", [DEVSIM_USAGE] = "usage",
-		[DEVSIM_REFUSED] = "refused", [DEVSIM_PENDING] = "pending", [DEVSIM_SERVER] = "server",
-		[DEVSIM_MALFORMED] = "malformed" };
-
-	return words[code];
-}
-
 static void
 report_json(const struct enroll_run *run, int code, const struct err *e)
 {
@@ -82,7 +55,7 @@ report_json(const struct enroll_run *run, int code, const struct err *e)
 	json_t *certs = json_array();
 	int i;
 
-	(void)json_object_set_new(root, "result", json_string(result_word(code)));
+	(void)json_object_set_new(root, "result", json_string(devsim_exit_name(code)));
 	(void)json_object_set_new(root, "exit", json_integer(code));
 	(void)json_object_set_new(root, "operation", json_string(ops[run->options.choice]));
 	(void)json_object_set_new(root, "status", json_integer(run->status));

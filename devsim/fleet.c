@@ -2,7 +2,7 @@
  * devsim fleet: options, and the order of things.
  */
 #define _GNU_SOURCE
-#include "devsim/fleet.h"
+#include "devsim/fleet_protocol.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 #include "base/timefmt.h"
 #include "devsim/devsim.h"
 #include "devsim/options.h"
+#include "devsim/scep_client.h"
 
 #define CONCURRENCY_DEFAULT 16
 #define TIMEOUT_DEFAULT_S   30
@@ -22,6 +23,7 @@
 
 static const char fleet_usage[] =
 	"usage: devsim fleet --devices DIR --url URL --cacert FILE [--op enroll|reenroll|cacerts] [options]\n"
+	"       devsim fleet --protocol scep --challenges FILE --url URL --cacert FILE [options]\n"
 	"\n"
 	"Be many devices at once, and measure. Each device is used once, unless --operations or --duration\n"
 	"say otherwise. Keys and requests are made before the clock starts.\n";
@@ -35,6 +37,11 @@ static const char fleet_examples[] =
 	"    devsim fleet --devices factory --url URL --cacert root.pem --rate 200 --duration 60s --concurrency 500\n"
 	"  the same fleet while 5000 idle and 1000 slow clients hold connections:\n"
 	"    devsim fleet --devices factory --url URL --cacert root.pem --hold-idle 5000 --slow 1000\n"
+	"  SCEP: a challenge for each device, RSA keys made in a hurry, then the renewal:\n"
+	"    devsim fleet --protocol scep --challenges challenges.csv --url http://localhost:8081 --label scep \\\n"
+	"        --cacert root.pem --shared-primes --out issued\n"
+	"    devsim fleet --protocol scep --op reenroll --devices issued --url http://localhost:8081 --label scep \\\n"
+	"        --cacert root.pem --shared-primes --out issued\n"
 	"\nexit codes: 0 everything was issued, 1 local trouble, 2 usage, 3 nothing worse than refusals,\n"
 	"  4 nothing worse than pending answers, 5 failures\n";
 
@@ -43,7 +50,7 @@ static const char fleet_examples[] =
 static const struct option_spec specs[] = {
 	{ .kind = OPTION_SECTION, .help = "where to" },
 	{ "url", 'u', OPTION_TEXT, NULL, AT(client.url), "URL",
-		"https://host[:port][/.well-known/est]" },
+		"https://host[:port][/.well-known/est]; SCEP: http[s]://host[:port][/scep]" },
 	{ "label", 'l', OPTION_TEXT, NULL, AT(client.label), "LABEL",
 		"the label in the path; default: none" },
 	{ "cacert", 0, OPTION_TEXT, NULL, AT(client.tls.cacert), "FILE",
@@ -59,15 +66,28 @@ static const struct option_spec specs[] = {
 	{ "sources", 0, OPTION_NUMBER, NULL, AT(sources), "N",
 		"IPv4 loopback only: connect from N addresses, 127.0.1.1 and up, in turn" },
 	{ .kind = OPTION_SECTION, .help = "who and what" },
+	{ "protocol", 'p', OPTION_CHOICE, NULL, AT(protocol), FLEET_PROTOCOLS, "default: est" },
 	{ "devices", 'd', OPTION_TEXT, NULL, AT(devices), "DIR",
 		"the devices: DIR/devices of a factory, or a folder of NAME.pem and NAME.key" },
+	{ "challenges", 0, OPTION_TEXT, NULL, AT(challenges), "PATH",
+		"SCEP: devices that have nothing else: a file of lines tag,challenge, or a folder of files TAG" },
 	{ "count", 'n', OPTION_NUMBER, NULL, AT(count), "N",
 		"use the first N devices; default: all" },
 	{ "op", 'o', OPTION_CHOICE, NULL, AT(op), FLEET_OPS, "default: enroll" },
 	{ "key", 'k', OPTION_TEXT, NULL, AT(key), "KIND",
-		KEY_SPEC_HELP "; default: ec:P-256" },
+		KEY_SPEC_HELP "; default: ec:P-256, with SCEP rsa:2048" },
+	{ "shared-primes", 0, OPTION_FLAG, NULL, AT(shared_primes), NULL,
+		"put RSA keys together from few primes: quick, and worthless as keys" },
 	{ "binding", 0, OPTION_FLAG, NULL, AT(bind), NULL,
 		"channel binding in every request, which is then signed within the measured time" },
+	{ "digest", 0, OPTION_CHOICE, NULL, AT(digest), SCEP_DIGEST_CHOICES,
+		"SCEP; default: auto, the best that GetCACaps names" },
+	{ "cipher", 0, OPTION_CHOICE, NULL, AT(cipher), SCEP_CIPHER_CHOICES, "the same" },
+	{ "oaep", 0, OPTION_FLAG, NULL, AT(oaep), NULL, "SCEP: RSAES-OAEP instead of PKCS #1 v1.5" },
+	{ "get", 0, OPTION_FLAG, NULL, AT(get), NULL, "SCEP: PKIOperation by GET" },
+	{ "unopened", 0, OPTION_FLAG, NULL, AT(unopened), NULL,
+		"SCEP: believe SUCCESS without decrypting the certificate: spares this program a private-key "
+		"operation" },
 	{ .kind = OPTION_SECTION, .help = "how much" },
 	{ "once", 0, OPTION_FLAG, NULL, AT(once), NULL,
 		"each device once (with --keep-alive: one connection each); the default" },
@@ -123,9 +143,10 @@ check_options(const struct fleet_options *o, struct err *e)
 		return err_set(e, ERR_MALFORMED, "--url is needed (devsim fleet --help)");
 	if (o->client.tls.cacert == NULL && !o->client.tls.insecure)
 		return err_set(e, ERR_MALFORMED, "--cacert FILE is needed to verify the server (or say --insecure)");
-	if (o->devices == NULL && o->op != FLEET_CACERTS)
-		return err_set(e, ERR_MALFORMED, "--devices DIR is needed for --op enroll and reenroll");
-	if (o->devices == NULL && o->operations == 0 && o->duration_s == 0)
+	if (o->devices == NULL && o->challenges == NULL && o->op != FLEET_CACERTS)
+		return err_set(e, ERR_MALFORMED, "--devices DIR is needed for --op enroll and reenroll "
+			"(--protocol scep: or --challenges)");
+	if (o->devices == NULL && o->op == FLEET_CACERTS && o->operations == 0 && o->duration_s == 0)
 		return err_set(e, ERR_MALFORMED, "--op cacerts without --devices needs --operations or --duration");
 	if (o->once && (o->operations != 0 || o->duration_s != 0))
 		return err_set(e, ERR_MALFORMED, "--once and --operations or --duration exclude each other");
@@ -207,7 +228,8 @@ run(struct fleet *fleet, struct err *e)
 	struct fleet_hold *hold = NULL;
 	int rc;
 
-	if (check_file_limit(&fleet->options, e) != 0 || fleet_load(fleet, e) != 0 || fleet_prepare(fleet, e) != 0)
+	if (check_file_limit(&fleet->options, e) != 0 || fleet_load(fleet, e) != 0 ||
+	    (fleet->protocol->open != NULL && fleet->protocol->open(fleet, e) != 0) || fleet_prepare(fleet, e) != 0)
 		return -1;
 	fleet->prepare_s = cpu_s();
 	catch_interrupt(fleet);
@@ -232,6 +254,28 @@ exit_of(const struct fleet_stats *total)
 	return total->pending > 0 ? DEVSIM_PENDING : DEVSIM_OK;
 }
 
+/* Everything that is wrong with the options by themselves. */
+static int
+settle_options(struct fleet *fleet, struct url *url, struct err *e)
+{
+	static const struct fleet_protocol *const protocols[] = { &fleet_est, &fleet_scep };
+	static const char *const keys[] = { KEY_SPEC_DEFAULT, "rsa:2048" };
+	struct fleet_options *o = &fleet->options;
+
+	if (check_options(o, e) != 0 || protocols[o->protocol]->check(o, e) != 0)
+		return -1;
+	o->client.kind = protocols[o->protocol]->url;
+	if (key_spec_parse(o->key != NULL ? o->key : keys[o->protocol], &fleet->key_spec, e) != 0 ||
+	    url_parse_as(o->client.kind, o->client.url, url, e) != 0)
+		return -1;
+	if (o->shared_primes && fleet->key_spec.algorithm != KEY_ALGORITHM_RSA)
+		return err_set(e, ERR_MALFORMED, "--shared-primes: only RSA keys have primes");
+	if (url->plain && o->hold_idle + o->slow > 0)
+		return err_set(e, ERR_MALFORMED, "--hold-idle and --slow hold TLS connections: https://");
+	fleet->protocol = protocols[o->protocol];
+	return 0;
+}
+
 int
 fleet_main(int argc, char **argv)
 {
@@ -245,13 +289,11 @@ fleet_main(int argc, char **argv)
 		return devsim_complain(DEVSIM_LOCAL, &e);
 	}
 	fleet->options = (struct fleet_options){ .concurrency = CONCURRENCY_DEFAULT, .threads = 1, .keep_alive = 1,
-		.key = KEY_SPEC_DEFAULT, .client = { .label = "", .timeout_s = TIMEOUT_DEFAULT_S } };
+		.client = { .label = "", .timeout_s = TIMEOUT_DEFAULT_S } };
 	raise_file_limit();
-	if (parse(&fleet->options, argc - 1, argv + 1, &e) != 0 || check_options(&fleet->options, &e) != 0 ||
-	    key_spec_parse(fleet->options.key, &fleet->key_spec, &e) != 0 ||
-	    url_parse(fleet->options.client.url, &url, &e) != 0)
+	if (parse(&fleet->options, argc - 1, argv + 1, &e) != 0 || settle_options(fleet, &url, &e) != 0)
 		code = devsim_complain(DEVSIM_USAGE, &e);
-	else if (tls_new(&fleet->options.client.tls, &url, &fleet->tls, &e) != 0)
+	else if (!url.plain && tls_new(&fleet->options.client.tls, &url, &fleet->tls, &e) != 0)
 		code = devsim_complain(DEVSIM_LOCAL, &e);
 	else if (target_open(&fleet->target, &url, &e) != 0)
 		code = devsim_complain(DEVSIM_SERVER, &e);

@@ -13,12 +13,16 @@
 #include <stdatomic.h>
 
 #include "base/progress.h"
+#include "devsim/challenges.h"
 #include "devsim/client.h"
 #include "devsim/histogram.h"
 #include "devsim/keys.h"
+#include "devsim/primes.h"
+#include "scep/scep.h"
 
 enum fleet_op { FLEET_ENROLL, FLEET_REENROLL, FLEET_CACERTS };
-#define FLEET_OPS "enroll|reenroll|cacerts"
+#define FLEET_OPS       "enroll|reenroll|cacerts"
+#define FLEET_PROTOCOLS "est|scep"
 
 #define FLEET_CONCURRENCY_MAX 20000
 #define FLEET_THREADS_MAX     64
@@ -27,7 +31,9 @@ enum fleet_op { FLEET_ENROLL, FLEET_REENROLL, FLEET_CACERTS };
 
 struct fleet_options {
 	struct client_options client;
+	int protocol;          /* index into FLEET_PROTOCOLS */
 	const char *devices;
+	const char *challenges;
 	uint64_t count;        /* devices to use; 0: all */
 	int op;                /* enum fleet_op */
 	uint64_t concurrency;
@@ -40,17 +46,22 @@ struct fleet_options {
 	uint64_t pool;         /* requests made beforehand; 0: chosen */
 	uint64_t sources;
 	uint64_t hold_idle, slow;
-	const char *key;
+	const char *key;       /* NULL: the protocol's default */
+	bool shared_primes;
 	bool bind;             /* channel binding in every request, which is then signed inside the measurement */
+	int digest, cipher;    /* SCEP: indices into SCEP_DIGEST_CHOICES, SCEP_CIPHER_CHOICES */
+	bool oaep, get, unopened;
 	const char *out, *report;
 	bool json, quiet;
 };
 
 /* One operation's request, made beforehand. */
 struct prepared {
-	EVP_PKEY *key;         /* NULL unless it is needed later: for --out, or to sign with a binding */
-	struct buf body;       /* base64 of the CSR; empty when it is signed later */
+	EVP_PKEY *key;         /* NULL unless it is needed later: for --out, to sign with a binding, to open the answer */
+	struct buf body;       /* base64 of the CSR, SCEP's pkiMessage; empty when it is made later */
 	struct buf spki;
+	X509 *signer;          /* SCEP: the self-signed certificate; NULL: the device's own signs */
+	uint8_t nonce[SCEP_NONCE_LEN];
 };
 
 /* An issued certificate to store afterwards. */
@@ -79,14 +90,21 @@ struct fleet_stats {
 	size_t kept_count;
 };
 
+struct fleet_protocol; /* fleet_protocol.h */
+
 struct fleet {
 	struct fleet_options options;
+	const struct fleet_protocol *protocol;
+	void *protocol_state;       /* the protocol's own */
+	bool keep_keys;             /* of prepared requests, until they are answered */
 	struct target target;
-	struct tls *tls;
+	struct tls *tls;            /* NULL: plain HTTP */
 	struct device_names names;
+	struct challenges challenges; /* of the devices, in their order; empty without --challenges */
 	struct device *devices;
 	size_t device_count;
 	struct key_spec key_spec;
+	struct primes *primes;      /* --shared-primes */
 	struct prepared *pool;
 	size_t pool_count;
 	uint64_t batches;           /* 0: until stop_us */
@@ -108,9 +126,6 @@ struct fleet {
 /* fleet_plan.c */
 MUST_USE int fleet_load(struct fleet *fleet, struct err *e);    /* devices */
 MUST_USE int fleet_prepare(struct fleet *fleet, struct err *e); /* keys and requests */
-/* The request of one operation: key of its own, names of the device, challenge "" for none. */
-MUST_USE int fleet_make_request(const struct fleet *fleet, const struct device *device, const char *challenge,
-	struct prepared *out, struct err *e);
 void prepared_free(struct prepared *prepared);
 void fleet_free(struct fleet *fleet);
 

@@ -1,10 +1,7 @@
-#define _GNU_SOURCE
 #include "devsim/fleet_lane.h"
 
-#include <string.h>
-
 #include "base/timefmt.h"
-#include "devsim/devsim.h"
+#include "devsim/fleet_protocol.h"
 
 #define SECOND_US      1000000
 #define BACKOFF_US     100000
@@ -67,7 +64,8 @@ open_connection(struct lane *lane)
 
 	lane->state = LANE_OPENING;
 	lane->opened_us = time_monotonic_us();
-	conn_open(&lane->conn, fleet->device_count == 0 ? NULL : &fleet->devices[lane->device], deadline_us(lane));
+	conn_open(&lane->conn, fleet->device_count == 0 || !fleet->protocol->client_certificate ? NULL :
+		&fleet->devices[lane->device], deadline_us(lane));
 }
 
 static void
@@ -85,7 +83,7 @@ static struct prepared *
 take_request(struct lane *lane, struct err *e)
 {
 	struct fleet *fleet = lane->fleet;
-	CLEANUP(buf) struct buf challenge = { 0 };
+	CLEANUP(buf) struct buf binding_text = { 0 };
 	struct prepared *p = &lane->late;
 	struct est_binding binding;
 
@@ -97,45 +95,29 @@ take_request(struct lane *lane, struct err *e)
 	}
 	if (fleet->options.bind) {
 		tls_binding(lane->conn.ssl, &binding);
-		est_binding_text(&binding, &challenge);
+		est_binding_text(&binding, &binding_text);
 	} else if (p->body.len != 0)
 		return p;
-	return fleet_make_request(fleet, &fleet->devices[lane->device], buf_text(&challenge), p, e) == 0 ? p : NULL;
+	return fleet->protocol->make(fleet, lane->device, buf_text(&binding_text), p, e) == 0 ? p : NULL;
 }
 
 static void
 send_request(struct lane *lane)
 {
-	static const enum est_op ops[] = { [FLEET_ENROLL] = EST_OP_SIMPLEENROLL,
-		[FLEET_REENROLL] = EST_OP_SIMPLEREENROLL, [FLEET_CACERTS] = EST_OP_CACERTS };
-	const struct fleet_options *o = &lane->fleet->options;
-	struct est_request request = { .url = &lane->fleet->target.url, .label = o->client.label, .op = ops[o->op],
-		.close = lane->step + 1 == o->keep_alive };
-	const struct prepared *prepared;
+	const struct fleet *fleet = lane->fleet;
+	const struct prepared *prepared = NULL;
 
-	if (o->op != FLEET_CACERTS) {
+	if (fleet->options.op != FLEET_CACERTS) {
 		prepared = take_request(lane, &lane->conn.err);
 		if (prepared == NULL) {
 			lane->conn.state = CONN_BROKEN;
 			return;
 		}
-		request.body = buf_bytes(&prepared->body);
 	}
 	buf_clear(&lane->conn.out);
-	est_request_write(&request, &lane->conn.out);
+	fleet->protocol->write(fleet, prepared, lane->step + 1 == fleet->options.keep_alive, &lane->conn.out);
 	lane->state = LANE_EXCHANGE;
 	conn_send(&lane->conn, deadline_us(lane));
-}
-
-/*
- * Whether the answer holds a certificate for the key of the request: its
- * SubjectPublicKeyInfo is in there octet for octet. Decoding every certificate
- * would cost more than the whole exchange.
- */
-static bool
-holds_key(const struct prepared *prepared, struct bytes der)
-{
-	return prepared->spki.len != 0 && memmem(der.at, der.len, prepared->spki.at, prepared->spki.len) != NULL;
 }
 
 static void
@@ -143,7 +125,7 @@ keep_certificate(struct lane *lane, struct prepared *prepared, struct buf *der)
 {
 	struct kept kept = { .device = lane->device, .key = prepared->key, .der = *der };
 
-	if (lane->fleet->options.out == NULL)
+	if (lane->fleet->options.out == NULL || lane->fleet->options.op == FLEET_CACERTS)
 		return;
 	if (fleet_stats_keep(lane->stats, &kept, &lane->err) != 0)
 		return;
@@ -151,48 +133,31 @@ keep_certificate(struct lane *lane, struct prepared *prepared, struct buf *der)
 	*der = (struct buf){ 0 };
 }
 
-static bool
-check_answer(struct lane *lane, struct err *e)
-{
-	CLEANUP(buf) struct buf der = { 0 };
-	struct prepared *prepared = &lane->late;
-
-	if (answer_octets(&lane->conn.answer, "application/pkcs7-mime", &der, e) != 0)
-		return false;
-	if (lane->fleet->options.op == FLEET_CACERTS)
-		return true;
-	if (lane->operation < lane->fleet->pool_count)
-		prepared = &lane->fleet->pool[lane->operation];
-	if (!holds_key(prepared, buf_bytes(&der))) {
-		(void)err_set(e, ERR_MALFORMED, "the answer has no certificate for the key of the request");
-		return false;
-	}
-	keep_certificate(lane, prepared, &der);
-	return true;
-}
-
 static void
 judge_answer(struct lane *lane)
 {
-	struct fleet_stats *stats = lane->stats;
-	int status = lane->conn.answer.status;
-	char reason[64], text[96];
+	const struct fleet *fleet = lane->fleet;
+	struct prepared *prepared = lane->operation < fleet->pool_count ? &fleet->pool[lane->operation] : &lane->late;
+	CLEANUP(buf) struct buf issued = { 0 };
 	struct err e = { 0 };
 
 	count_done(lane);
-	if (status == 200 && check_answer(lane, &e)) {
-		stats->ok++;
+	switch (fleet->protocol->judge(fleet, lane->device, prepared, &lane->conn.answer, &issued, &e)) {
+	case FLEET_OK:
+		lane->stats->ok++;
+		keep_certificate(lane, prepared, &issued);
 		return;
+	case FLEET_PENDING:
+		lane->stats->pending++;
+		break;
+	case FLEET_REFUSED:
+		lane->stats->refused++;
+		break;
+	case FLEET_FAILED:
+		lane->stats->failed++;
+		break;
 	}
-	if (status == 202)
-		stats->pending++;
-	else if (status_exit(status) == DEVSIM_REFUSED)
-		stats->refused++;
-	else
-		stats->failed++;
-	answer_reason(&lane->conn.answer, reason, sizeof reason);
-	(void)snprintf(text, sizeof text, "HTTP %d%s%s", status, reason[0] == '\0' ? "" : ": ", reason);
-	fleet_stats_error(stats, status == 200 ? e.text : text);
+	fleet_stats_error(lane->stats, e.text);
 }
 
 /* What to do about a broken connection; false: the operation has failed. */

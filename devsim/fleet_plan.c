@@ -9,9 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "devsim/csr.h"
-#include "devsim/fleet.h"
 #include "devsim/files.h"
+#include "devsim/fleet_protocol.h"
 
 #define PARALLEL_MAX  16
 #define POOL_DEFAULT  20000
@@ -104,9 +103,28 @@ load_one(struct fleet *fleet, size_t index, struct err *e)
 	return device_load_stem(stem, &fleet->devices[index], e);
 }
 
+/* Devices that have nothing yet but a name and a challenge. */
+static int
+load_challenges(struct fleet *fleet, struct err *e)
+{
+	size_t i;
+
+	if (challenges_read(fleet->options.challenges, fleet->options.count, &fleet->challenges, e) != 0)
+		return -1;
+	fleet->devices = calloc(fleet->challenges.count, sizeof *fleet->devices);
+	if (fleet->devices == NULL)
+		return err_set(e, ERR_NOMEM, "devices: no memory");
+	fleet->device_count = fleet->challenges.count;
+	for (i = 0; i < fleet->device_count; i++)
+		memcpy(fleet->devices[i].name, fleet->challenges.at[i].tag, sizeof fleet->devices[i].name);
+	return 0;
+}
+
 int
 fleet_load(struct fleet *fleet, struct err *e)
 {
+	if (fleet->options.challenges != NULL)
+		return load_challenges(fleet, e);
 	if (fleet->options.devices == NULL)
 		return 0;
 	if (device_names_read(fleet->options.devices, fleet->options.count, &fleet->names, e) != 0)
@@ -118,40 +136,20 @@ fleet_load(struct fleet *fleet, struct err *e)
 	return run_parallel(fleet, "reading devices", fleet->device_count, load_one, e);
 }
 
-int
-fleet_make_request(const struct fleet *fleet, const struct device *device, const char *challenge,
-	struct prepared *out, struct err *e)
-{
-	CLEANUP(buf) struct buf subject = { 0 };
-	CLEANUP(buf) struct buf names = { 0 };
-	CLEANUP(buf) struct buf der = { 0 };
-	struct csr_spec spec = { .challenge = challenge };
-	char common_name[DEVICE_NAME_MAX + 8];
-
-	(void)snprintf(common_name, sizeof common_name, "CN=%s", device->name);
-	/* RFC 7030, section 4.2.2: a renewal repeats subject and subjectAltName. */
-	if ((fleet->options.op == FLEET_REENROLL ? csr_names_of(device->cert, &subject, &names, e) :
-		csr_subject(common_name, &subject, e)) != 0)
-		return -1;
-	if ((out->key == NULL && key_make(&fleet->key_spec, &out->key, e) != 0) ||
-	    (out->spki.len == 0 && key_spki(out->key, &out->spki, e) != 0))
-		return -1;
-	spec.subject = buf_bytes(&subject);
-	spec.alt_names = buf_bytes(&names);
-	if (csr_build(&spec, out->key, &der, e) != 0)
-		return -1;
-	buf_clear(&out->body);
-	base64_encode(&out->body, buf_bytes(&der), 0);
-	return buf_failed(&out->body) ? err_set(e, ERR_NOMEM, "request: no memory") : 0;
-}
-
 void
 prepared_free(struct prepared *prepared)
 {
 	EVP_PKEY_free(prepared->key);
 	buf_free(&prepared->body);
 	buf_free(&prepared->spki);
+	X509_free(prepared->signer);
 	*prepared = (struct prepared){ 0 };
+}
+
+static int
+find_prime(struct fleet *fleet, size_t index, struct err *e)
+{
+	return primes_find(fleet->primes, index, e);
 }
 
 static int
@@ -160,18 +158,28 @@ prepare_one(struct fleet *fleet, size_t index, struct err *e)
 	struct prepared *p = &fleet->pool[index];
 	size_t batch = index / fleet->options.keep_alive;
 
-	if (fleet->options.bind) {
-		if (key_make(&fleet->key_spec, &p->key, e) != 0)
-			return -1;
-		return key_spki(p->key, &p->spki, e);
-	}
-	if (fleet_make_request(fleet, &fleet->devices[batch % fleet->device_count], "", p, e) != 0)
+	if (fleet->primes != NULL && primes_key(fleet->primes, index, &p->key, e) != 0)
 		return -1;
-	if (fleet->options.out == NULL) {
+	/* What is bound to a connection can be signed only when there is one. */
+	if (fleet->options.bind)
+		return fleet_make_key(fleet, p, e);
+	if (fleet->protocol->make(fleet, batch % fleet->device_count, "", p, e) != 0)
+		return -1;
+	if (!fleet->keep_keys && fleet->options.out == NULL) {
 		EVP_PKEY_free(p->key);
 		p->key = NULL;
 	}
 	return 0;
+}
+
+static int
+prepare_primes(struct fleet *fleet, struct err *e)
+{
+	if (!fleet->options.shared_primes)
+		return 0;
+	if (primes_new(fleet->pool_count, fleet->key_spec.bits, &fleet->primes, e) != 0)
+		return -1;
+	return run_parallel(fleet, "finding primes", primes_count(fleet->primes), find_prime, e);
 }
 
 /* How many operations there will be, or a guess when only time limits them. */
@@ -206,6 +214,8 @@ fleet_prepare(struct fleet *fleet, struct err *e)
 	fleet->pool = calloc(fleet->pool_count, sizeof *fleet->pool);
 	if (fleet->pool == NULL)
 		return err_set(e, ERR_NOMEM, "requests: no memory");
+	if (prepare_primes(fleet, e) != 0)
+		return -1;
 	return run_parallel(fleet, "making requests", fleet->pool_count, prepare_one, e);
 }
 
@@ -220,6 +230,10 @@ fleet_free(struct fleet *fleet)
 	for (i = 0; i < fleet->pool_count; i++)
 		prepared_free(&fleet->pool[i]);
 	free(fleet->pool);
+	if (fleet->protocol != NULL && fleet->protocol->close != NULL)
+		fleet->protocol->close(fleet);
+	primes_free(fleet->primes);
+	challenges_free(&fleet->challenges);
 	device_names_free(&fleet->names);
 	fleet_stats_free(&fleet->total);
 	tls_free(fleet->tls);

@@ -10,7 +10,7 @@
 #include "base/timefmt.h"
 #include "devsim/devsim.h"
 #include "devsim/files.h"
-#include "devsim/fleet.h"
+#include "devsim/fleet_protocol.h"
 
 static const char *const op_names[] = { "enroll", "reenroll", "cacerts" };
 
@@ -101,6 +101,7 @@ options_json(const struct fleet *fleet)
 	static const char *const versions[] = { "any", "1.2", "1.3" };
 	json_t *object = json_object();
 
+	(void)json_object_set_new(object, "protocol", json_string(fleet->protocol->name));
 	(void)json_object_set_new(object, "operation", json_string(op_names[o->op]));
 	(void)json_object_set_new(object, "url", json_string(o->client.url));
 	(void)json_object_set_new(object, "label", json_string(o->client.label));
@@ -197,7 +198,7 @@ print_latencies(const struct fleet *fleet, struct err *e)
 		{ "p99", TABLE_RIGHT, 0 }, { "p99.9", TABLE_RIGHT, 0 }, { "max", TABLE_RIGHT, 0 } };
 	CLEANUP(table) struct table *table = table_new(columns, sizeof columns / sizeof columns[0]);
 	const struct histogram *both[] = { &fleet->total.latency, &fleet->total.handshake };
-	static const char *const names[] = { "operation", "connect + TLS" };
+	const char *const names[] = { "operation", fleet->tls != NULL ? "connect + TLS" : "connect" };
 	size_t i, k;
 
 	if (table == NULL)
@@ -240,8 +241,8 @@ report_text(const struct fleet *fleet, struct err *e)
 	const struct fleet_stats *s = &fleet->total;
 	uint64_t missed = not_started(fleet);
 
-	(void)printf("%s: %llu ok, %llu pending, %llu refused, %llu failed in %.2f s: %.1f/s\n",
-		op_names[fleet->options.op], (unsigned long long)s->ok, (unsigned long long)s->pending,
+	(void)printf("%s %s: %llu ok, %llu pending, %llu refused, %llu failed in %.2f s: %.1f/s\n",
+		fleet->protocol->name, op_names[fleet->options.op], (unsigned long long)s->ok, (unsigned long long)s->pending,
 		(unsigned long long)s->refused, (unsigned long long)s->failed, elapsed_s(fleet), rate_of(fleet));
 	(void)printf("%llu connections; own CPU time %.2f s user, %.2f s system, after %.2f s of preparation\n",
 		(unsigned long long)s->connections, fleet->cpu_user_s, fleet->cpu_system_s, fleet->prepare_s);

@@ -3,13 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* "refused by policy (request 17)": the number is another each time, what happened is not. */
+static void
+cut_number(char *text)
+{
+	char *at = strstr(text, " (request ");
+
+	if (at != NULL)
+		*at = '\0';
+}
+
 void
 fleet_stats_error(struct fleet_stats *stats, const char *text)
 {
+	char kind[sizeof stats->errors[0].text];
 	size_t i;
 
+	(void)snprintf(kind, sizeof kind, "%s", text);
+	cut_number(kind);
 	for (i = 0; i < stats->error_count; i++)
-		if (strncmp(stats->errors[i].text, text, sizeof stats->errors[i].text - 1) == 0)
+		if (strcmp(stats->errors[i].text, kind) == 0)
 			break;
 	/* The last row takes everything that finds no room. */
 	if (i == FLEET_ERRORS_MAX) {
@@ -17,7 +30,7 @@ fleet_stats_error(struct fleet_stats *stats, const char *text)
 		(void)snprintf(stats->errors[i].text, sizeof stats->errors[i].text, "others");
 	} else if (i == stats->error_count) {
 		stats->error_count++;
-		(void)snprintf(stats->errors[i].text, sizeof stats->errors[i].text, "%s", text);
+		memcpy(stats->errors[i].text, kind, sizeof kind);
 	}
 	stats->errors[i].count++;
 }

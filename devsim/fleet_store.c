@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "devsim/certtext.h"
 #include "devsim/files.h"
 #include "devsim/fleet.h"
 #include "est/body.h"
@@ -14,24 +15,13 @@ certs_pem(const struct kept *kept, struct buf *out, struct err *e)
 	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
 	CLEANUP(buf) struct buf spki = { 0 };
 	X509 *issued;
-	int i;
 
 	if (est_certs_decode(buf_bytes(&kept->der), &certs, e) != 0 || key_spki(kept->key, &spki, e) != 0)
 		return -1;
 	issued = certs_with_key(certs, buf_bytes(&spki));
 	if (issued == NULL)
 		return err_set(e, ERR_MALFORMED, "an issued certificate is for another key");
-	for (i = -1; i < sk_X509_num(certs); i++) {
-		CLEANUP(buf) struct buf der = { 0 };
-		X509 *cert = i < 0 ? issued : sk_X509_value(certs, i);
-
-		if (i >= 0 && cert == issued)
-			continue;
-		if (x509_to_der(cert, &der, e) != 0)
-			return -1;
-		pem_encode(out, "CERTIFICATE", buf_bytes(&der));
-	}
-	return buf_failed(out) ? err_set(e, ERR_NOMEM, "certificates: no memory") : 0;
+	return certtext_pem(issued, certs, out, e);
 }
 
 static int

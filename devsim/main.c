@@ -1,5 +1,5 @@
 /*
- * devsim - simulated devices for an EST server: a factory, one device, a fleet.
+ * devsim - simulated devices for an EST or SCEP server: a factory, one device, a fleet.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -7,6 +7,7 @@
 
 #include "base/key.h"
 #include "devsim/devsim.h"
+#include "scep/scep.h"
 
 static const struct subcommand {
 	const char *name;
@@ -15,6 +16,7 @@ static const struct subcommand {
 } subcommands[] = {
 	{ "factory", factory_main, "make a manufacturer's CA, devices with factory certificates, and their asset list" },
 	{ "enroll", enroll_main, "be one device: /cacerts, /csrattrs, enroll, renew, server-made keys" },
+	{ "scep", scep_main, "be one device over SCEP: capabilities, enroll, renew, poll, certificates, CRLs" },
 	{ "fleet", fleet_main, "be many devices at once, and measure" },
 };
 
@@ -25,7 +27,7 @@ usage(FILE *to, int code)
 {
 	size_t i;
 
-	(void)fprintf(to, "usage: devsim COMMAND [options]\n\nSimulated devices for an EST server (RFC 7030).\n\ncommands:\n");
+	(void)fprintf(to, "usage: devsim COMMAND [options]\n\nSimulated devices for an EST (RFC 7030) or SCEP (RFC 8894) server.\n\ncommands:\n");
 	for (i = 0; i < SUBCOMMANDS; i++)
 		(void)fprintf(to, "  %-9s %s\n", subcommands[i].name, subcommands[i].summary);
 	(void)fprintf(to, "\ndevsim COMMAND --help lists a command's options with examples; devsim --version.\n"
@@ -54,6 +56,9 @@ main(int argc, char **argv)
 	/* A server that closes early is an error to report, not a reason to die. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (ossl_init(&e) != 0 || key_init(&e) != 0)
+		return devsim_complain(DEVSIM_LOCAL, &e);
+	/* Without the legacy provider there is no DES: scep_build() says so if it comes to that. */
+	if (scep_init(&e) != 0 && e.code != ERR_UNSUPPORTED)
 		return devsim_complain(DEVSIM_LOCAL, &e);
 	for (i = 0; i < SUBCOMMANDS; i++)
 		if (strcmp(argv[1], subcommands[i].name) == 0)

@@ -2,13 +2,15 @@
 #include "devsim/url.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/text.h"
 
-#define SCHEME "https://"
+#define SCHEME       "https://"
+#define PLAIN_SCHEME "http://"
 
 static int
 parse_port(const char *at, size_t len, struct url *out, struct err *e)
@@ -60,21 +62,32 @@ parse_authority(const char *at, size_t len, struct url *out, struct err *e)
 		colon = memchr(at, ':', len);
 		host_len = colon == NULL ? len : (size_t)(colon - at);
 	}
-	memcpy(out->port, "443", 4);
+	(void)snprintf(out->port, sizeof out->port, "%s", out->plain ? "80" : "443");
 	if (colon != NULL && parse_port(colon + 1, (size_t)(at + len - colon - 1), out, e) != 0)
 		return -1;
 	return parse_host(host, host_len, out, e);
 }
 
+/* What follows the scheme; NULL: another one than this kind of server has. */
+static const char *
+skip_scheme(enum url_kind kind, const char *text, bool *plain)
+{
+	*plain = kind == URL_SCEP && strncasecmp(text, PLAIN_SCHEME, sizeof PLAIN_SCHEME - 1) == 0;
+	if (*plain)
+		return text + sizeof PLAIN_SCHEME - 1;
+	return strncasecmp(text, SCHEME, sizeof SCHEME - 1) == 0 ? text + sizeof SCHEME - 1 : NULL;
+}
+
 int
-url_parse(const char *text, struct url *out, struct err *e)
+url_parse_as(enum url_kind kind, const char *text, struct url *out, struct err *e)
 {
 	struct url url = { 0 };
-	const char *authority = text + sizeof SCHEME - 1, *path;
+	const char *authority = skip_scheme(kind, text, &url.plain), *path;
 	size_t len, path_len;
 
-	if (strncasecmp(text, SCHEME, sizeof SCHEME - 1) != 0)
-		return err_set(e, ERR_MALFORMED, "URL: \"%.80s\" does not begin with https://", text);
+	if (authority == NULL)
+		return err_set(e, ERR_MALFORMED, "URL: \"%.80s\" does not begin with https://%s", text,
+			kind == URL_SCEP ? " or http://" : "");
 	len = strcspn(authority, "/?#");
 	path = authority + len;
 	path_len = strlen(path);
@@ -87,11 +100,17 @@ url_parse(const char *text, struct url *out, struct err *e)
 	while (path_len > 0 && path[path_len - 1] == '/')
 		path_len--;
 	if (path_len == 0)
-		memcpy(url.base, URL_EST_BASE, sizeof URL_EST_BASE);
+		(void)snprintf(url.base, sizeof url.base, "%s", kind == URL_SCEP ? URL_SCEP_BASE : URL_EST_BASE);
 	else if (text_copy(url.base, sizeof url.base, bytes_of(path, path_len), "URL: path", e) != 0)
 		return -1;
 	*out = url;
 	return 0;
+}
+
+int
+url_parse(const char *text, struct url *out, struct err *e)
+{
+	return url_parse_as(URL_EST, text, out, e);
 }
 
 void
@@ -100,7 +119,7 @@ url_authority(const struct url *url, struct buf *out)
 	bool bracket = url->is_ip && strchr(url->host, ':') != NULL;
 
 	buf_printf(out, "%s%s%s", bracket ? "[" : "", url->host, bracket ? "]" : "");
-	if (strcmp(url->port, "443") != 0)
+	if (strcmp(url->port, url->plain ? "80" : "443") != 0)
 		buf_printf(out, ":%s", url->port);
 }
 

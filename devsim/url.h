@@ -1,5 +1,5 @@
 /*
- * url.h - https://host[:port][/path] of an EST server, taken apart.
+ * url.h - https://host[:port][/path] of a server, taken apart; for SCEP http:// too.
  */
 #ifndef DEVSIM_URL_H
 #define DEVSIM_URL_H
@@ -10,17 +10,22 @@
 
 #define URL_HOST_MAX 256
 #define URL_BASE_MAX 256
-#define URL_EST_BASE "/.well-known/est"
+#define URL_EST_BASE  "/.well-known/est"
+#define URL_SCEP_BASE "/scep"
+
+enum url_kind { URL_EST, URL_SCEP };
 
 struct url {
 	char host[URL_HOST_MAX]; /* a name or an address, IPv6 without its brackets */
-	char port[6];            /* "443" when the URL names none */
-	char base[URL_BASE_MAX]; /* the path without a slash at its end; URL_EST_BASE when the URL has none */
+	char port[6];            /* "443", or "80" with http, when the URL names none */
+	char base[URL_BASE_MAX]; /* the path without a slash at its end; URL_EST_BASE or URL_SCEP_BASE when there is none */
 	bool is_ip;
+	bool plain;              /* http:// */
 };
 
-/* ERR_MALFORMED: not https, no host, a bad port, user information, a query or a fragment. */
-MUST_USE int url_parse(const char *text, struct url *out, struct err *e);
+/* ERR_MALFORMED: not https (nor http, with URL_SCEP), no host, a bad port, user information, a query or a fragment. */
+MUST_USE int url_parse_as(enum url_kind kind, const char *text, struct url *out, struct err *e);
+MUST_USE int url_parse(const char *text, struct url *out, struct err *e); /* URL_EST */
 
 /* "host:port" as the Host header spells it, appended. */
 void url_authority(const struct url *url, struct buf *out);

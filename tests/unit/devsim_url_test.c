@@ -57,6 +57,40 @@ url_refuses_what_it_does_not_understand(void **state)
 }
 
 static void
+url_of_scep_may_be_plain(void **state)
+{
+	static const struct {
+		const char *text, *port, *base, *authority;
+		bool plain;
+	} urls[] = {
+		{ "http://ca.example", "80", "/scep", "ca.example", true },
+		{ "HTTP://ca.example:8080/cgi-bin/pkiclient.exe", "8080", "/cgi-bin/pkiclient.exe", "ca.example:8080", true },
+		{ "http://ca.example:443", "443", "/scep", "ca.example:443", true },
+		{ "https://ca.example/", "443", "/scep", "ca.example", false },
+		{ "https://ca.example:80/x", "80", "/x", "ca.example:80", false },
+	};
+	struct url url = { .host = "untouched" };
+	struct err e = { 0 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+		CLEANUP(buf) struct buf out = { 0 };
+
+		assert_int_equal(url_parse_as(URL_SCEP, urls[i].text, &url, &e), 0);
+		assert_string_equal(url.host, "ca.example");
+		assert_string_equal(url.port, urls[i].port);
+		assert_string_equal(url.base, urls[i].base);
+		assert_int_equal(url.plain, urls[i].plain);
+		url_authority(&url, &out);
+		assert_string_equal(buf_text(&out), urls[i].authority);
+	}
+	assert_int_equal(url_parse_as(URL_SCEP, "ftp://ca.example", &url, &e), -1);
+	assert_int_equal(url_parse_as(URL_SCEP, "http://ca.example/?operation=x", &url, &e), -1);
+	assert_int_equal(url_parse_as(URL_EST, "http://ca.example", &url, &e), -1);
+}
+
+static void
 url_writes_paths_and_hosts(void **state)
 {
 	CLEANUP(buf) struct buf out = { 0 };
@@ -81,6 +115,7 @@ main(void)
 		cmocka_unit_test(url_has_defaults_for_port_and_path),
 		cmocka_unit_test(url_takes_addresses),
 		cmocka_unit_test(url_refuses_what_it_does_not_understand),
+		cmocka_unit_test(url_of_scep_may_be_plain),
 		cmocka_unit_test(url_writes_paths_and_hosts),
 	};
 
