@@ -7,6 +7,8 @@
 
 #include <openssl/crypto.h>
 
+#define BUF_FIRST 1024 /* octets; most answers and records fit after growing once */
+
 struct bytes
 bytes_of(const void *at, size_t len)
 {
@@ -38,9 +40,9 @@ bytes_equal_text(struct bytes a, const char *text)
 }
 
 static bool
-buf_reserve(struct buf *b, size_t more)
+buf_grow(struct buf *b, size_t more)
 {
-	size_t cap = b->cap == 0 ? 256 : b->cap;
+	size_t cap = b->cap == 0 ? BUF_FIRST : b->cap;
 	uint8_t *at;
 
 	if (b->failed)
@@ -67,6 +69,15 @@ buf_reserve(struct buf *b, size_t more)
 	b->at = at;
 	b->cap = cap;
 	return true;
+}
+
+/* Appending goes octet by octet in many places: mostly there is room. */
+static inline bool
+buf_reserve(struct buf *b, size_t more)
+{
+	if (more < b->cap - b->len && b->cap <= BUF_MAX && !b->failed)
+		return true;
+	return buf_grow(b, more);
 }
 
 void

@@ -18,6 +18,7 @@ enum proof_kind {
 	PROOF_SECRET,
 	PROOF_OWN,         /* a certificate recorded in the store */
 	PROOF_REGISTRAR,   /* the same, of a registrar that asks for another asset */
+	PROOF_MDM,         /* a challenge that the label's MDM vouched for */
 };
 
 struct proof {
@@ -58,7 +59,11 @@ struct decide_input {
 	/* Names of the certificate being renewed, for "renewal keeps identity" (RFC 7030, section 4.2.2) */
 	X509_NAME *current_subject;   /* borrowed; NULL when there is none */
 	GENERAL_NAMES *current_sans;  /* borrowed; NULL when it has none */
+	/* The protocol does not ask a renewal's request to repeat the certificate's names (SCEP, where devices send
+	   what they were set up with); csr.names still judges them. False: RFC 7030, section 4.2.2. */
+	bool renewal_names_free;
 	bool approved;                /* an operator has approved this very request */
+	int64_t transaction_request;  /* a request that has the same transaction id and another key; 0: none */
 };
 
 enum verdict { VERDICT_PASS, VERDICT_FAIL, VERDICT_SKIP, VERDICT_WAIT };
@@ -90,7 +95,7 @@ struct decision {
  *   registrar.state
  *   asset.known asset.unique asset.state asset.class owner.status owner.contract
  *   renewal.proof renewal.window csr.key csr.weak csr.reuse csr.extensions csr.names
- *   csr.binding profile.fill renewal.identity approval
+ *   csr.binding request.transaction profile.fill renewal.identity approval
  */
 void decide(const struct decide_input *in, struct decision *out);
 

@@ -141,6 +141,21 @@ rule_binding(struct decision_run *run)
 	rule_fail(run, r, "the label's binding rule is unknown");
 }
 
+/* Threat: one device takes over the transaction of another, and with it what the other waits for. */
+static void
+rule_transaction(struct decision_run *run)
+{
+	int64_t taken_by = run->in->transaction_request;
+	struct rule_result *r = rule_begin(run, "request.transaction");
+
+	if (taken_by == 0) {
+		rule_skip(r, "no other request has it");
+		return;
+	}
+	rule_saw(r, "request=%lld", (long long)taken_by);
+	rule_fail(run, r, "the transaction is taken by request %lld for another key", (long long)taken_by);
+}
+
 void
 decide_csr(struct decision_run *run)
 {
@@ -150,4 +165,5 @@ decide_csr(struct decision_run *run)
 	decide_extensions(run);
 	decide_names(run);
 	rule_binding(run);
+	rule_transaction(run);
 }

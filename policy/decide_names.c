@@ -180,7 +180,7 @@ decide_identity(struct decision_run *run)
 		return;
 	}
 	difference = spec_difference(in, &run->out->spec);
-	if (difference == NULL)
+	if (difference == NULL && !in->renewal_names_free)
 		difference = csr_difference(in);
 	rule_saw(r, "%s", difference == NULL ? "same names" : difference);
 	if (difference != NULL)

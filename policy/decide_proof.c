@@ -49,6 +49,8 @@ kind_text(enum proof_kind kind)
 		return "own certificate";
 	case PROOF_REGISTRAR:
 		return "registrar";
+	case PROOF_MDM:
+		return "MDM challenge";
 	}
 	return "unknown";
 }
@@ -67,6 +69,8 @@ kind_auth(enum proof_kind kind)
 		return AUTH_OWN;
 	case PROOF_REGISTRAR:
 		return AUTH_REGISTRAR;
+	case PROOF_MDM:
+		return AUTH_MDM;
 	}
 	return 0;
 }
@@ -104,10 +108,11 @@ rule_allowed(struct decision_run *run)
 		rule_skip(r, "no proof");
 		return;
 	}
-	rule_saw(r, "label takes%s%s%s%s", (label->auth & AUTH_CERTIFICATE) != 0 ? " certificate" : "",
+	rule_saw(r, "label takes%s%s%s%s%s", (label->auth & AUTH_CERTIFICATE) != 0 ? " certificate" : "",
 		(label->auth & AUTH_SECRET) != 0 ? " secret" : "",
 		(label->auth & AUTH_OWN) != 0 ? " own-certificate" : "",
-		(label->auth & AUTH_REGISTRAR) != 0 ? " registrar" : "");
+		(label->auth & AUTH_REGISTRAR) != 0 ? " registrar" : "",
+		(label->auth & AUTH_MDM) != 0 ? " mdm" : "");
 	if ((label->auth & kind) == 0)
 		rule_fail(run, r, "label %s does not take this kind of proof: %s",
 			label->name[0] == '\0' ? "(none)" : label->name, kind_text(run->in->proof.kind));

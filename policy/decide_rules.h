@@ -34,7 +34,8 @@ void text_format(char *out, size_t size, const char *fmt, ...) PRINTF(3, 4);
 void decide_proof(struct decision_run *run);   /* label.operation proof.* */
 void decide_asset(struct decision_run *run);   /* asset.* owner.* */
 void decide_renewal(struct decision_run *run); /* renewal.proof renewal.window */
-void decide_csr(struct decision_run *run);     /* csr.key csr.weak csr.reuse csr.extensions csr.names csr.binding */
+/* csr.key csr.weak csr.reuse csr.extensions csr.names csr.binding request.transaction */
+void decide_csr(struct decision_run *run);
 void decide_extensions(struct decision_run *run);
 void decide_names(struct decision_run *run);
 void decide_identity(struct decision_run *run); /* renewal.identity */

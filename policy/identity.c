@@ -168,7 +168,7 @@ extraction_put(struct extraction *x, const struct anchor *anchor, struct err *e)
 		if (x->out[i].type == anchor->type && strcmp(x->out[i].value, anchor->value) == 0)
 			return 0;
 	if (x->count == x->max)
-		return err_set(e, ERR_LIMIT, "the certificate proves more than %zu identities", x->max);
+		return err_set(e, ERR_LIMIT, "more than %zu identities are proven", x->max);
 	x->out[x->count++] = *anchor;
 	return 0;
 }
@@ -189,11 +189,12 @@ extract_by(struct extraction *x, const struct compiled *rule, struct err *e)
 	return rc <= 0 ? rc : extraction_put(x, &anchor, e);
 }
 
-int
-identity_extract(const struct identity_rules *rules, const char *trust, const X509 *cert, struct anchor *out,
+/* Clears the source. */
+static int
+extract(const struct identity_rules *rules, const char *trust, struct identity_source source, struct anchor *out,
 	size_t max, size_t *count, struct err *e)
 {
-	struct extraction x = { .source = { .cert = cert }, .out = out, .max = max };
+	struct extraction x = { .source = source, .out = out, .max = max };
 	size_t i;
 	int rc = 0;
 
@@ -204,6 +205,20 @@ identity_extract(const struct identity_rules *rules, const char *trust, const X5
 	if (rc == 0)
 		*count = x.count;
 	return rc;
+}
+
+int
+identity_extract(const struct identity_rules *rules, const char *trust, const X509 *cert, struct anchor *out,
+	size_t max, size_t *count, struct err *e)
+{
+	return extract(rules, trust, identity_source_of_cert(cert), out, max, count, e);
+}
+
+int
+identity_extract_names(const struct identity_rules *rules, const char *trust, const X509_NAME *subject,
+	const GENERAL_NAMES *sans, struct anchor *out, size_t max, size_t *count, struct err *e)
+{
+	return extract(rules, trust, identity_source_of_names(subject, sans), out, max, count, e);
 }
 
 void

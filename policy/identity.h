@@ -57,6 +57,13 @@ MUST_USE int identity_extract(const struct identity_rules *rules, const char *tr
 	struct anchor *out, size_t max, size_t *count, struct err *e);
 
 /*
+ * The same for names alone, such as those of a request that an MDM vouched for: rules that
+ * read the certificate's serial number or key do not match. subject and sans may be NULL.
+ */
+MUST_USE int identity_extract_names(const struct identity_rules *rules, const char *trust, const X509_NAME *subject,
+	const GENERAL_NAMES *sans, struct anchor *out, size_t max, size_t *count, struct err *e);
+
+/*
  * Normalise an imported value the way the rules of that anchor type do (trim,
  * fold): ek_pub_sha256 and spki_sha256 become 64 lower-case hex digits, imei 14
  * to 16 digits, a hw_module of the form "<dotted>:<hex>" lower-case; the others

@@ -89,9 +89,8 @@ found_put_string(struct found *found, const ASN1_STRING *string, struct err *e)
 }
 
 static int
-read_subject(const X509 *cert, int nid, struct found *found, struct err *e)
+read_subject(const X509_NAME *subject, int nid, struct found *found, struct err *e)
 {
-	const X509_NAME *subject = X509_get_subject_name(cert);
 	int at = -1;
 
 	while (subject != NULL && (at = X509_NAME_get_index_by_NID(subject, nid, at)) >= 0)
@@ -152,7 +151,7 @@ read_hw_module(const ASN1_TYPE *value, struct found *found, struct err *e)
 }
 
 static int
-read_permanent_id(const X509 *cert, const ASN1_TYPE *value, struct found *found, struct err *e)
+read_permanent_id(const X509_NAME *subject, const ASN1_TYPE *value, struct found *found, struct err *e)
 {
 	CLEANUP(permanent_id) PERMANENT_ID *id = decode_other(value, ASN1_ITEM_rptr(PERMANENT_ID));
 
@@ -160,7 +159,7 @@ read_permanent_id(const X509 *cert, const ASN1_TYPE *value, struct found *found,
 		return err_set(e, ERR_MALFORMED, "permanentIdentifier does not decode");
 	/* RFC 4043, section 2: without identifierValue, the subject's serialNumber is the value. */
 	if (id->value == NULL)
-		return read_subject(cert, NID_serialNumber, found, e);
+		return read_subject(subject, NID_serialNumber, found, e);
 	return found_put_string(found, id->value, e);
 }
 
@@ -175,19 +174,19 @@ oid_is(const ASN1_OBJECT *oid, struct bytes octets)
 }
 
 static int
-read_other(const X509 *cert, const OTHERNAME *other, struct found *found, struct err *e)
+read_other(const X509_NAME *subject, const OTHERNAME *other, struct found *found, struct err *e)
 {
 	if (found->field == IDENTITY_SAN_HW_MODULE &&
 	    oid_is(other->type_id, bytes_of(hw_module_oid, sizeof hw_module_oid)))
 		return read_hw_module(other->value, found, e);
 	if (found->field == IDENTITY_SAN_PERMANENT_ID &&
 	    oid_is(other->type_id, bytes_of(permanent_id_oid, sizeof permanent_id_oid)))
-		return read_permanent_id(cert, other->value, found, e);
+		return read_permanent_id(subject, other->value, found, e);
 	return 0;
 }
 
 static int
-read_san(const X509 *cert, const GENERAL_NAME *san, struct found *found, struct err *e)
+read_san(const X509_NAME *subject, const GENERAL_NAME *san, struct found *found, struct err *e)
 {
 	enum identity_field field = found->field;
 
@@ -198,25 +197,34 @@ read_san(const X509 *cert, const GENERAL_NAME *san, struct found *found, struct 
 	if (san->type == GEN_EMAIL && field == IDENTITY_SAN_EMAIL)
 		return read_ia5(san->d.rfc822Name, found, e);
 	if (san->type == GEN_OTHERNAME && san->d.otherName != NULL)
-		return read_other(cert, san->d.otherName, found, e);
+		return read_other(subject, san->d.otherName, found, e);
+	return 0;
+}
+
+static int
+decode_sans(struct identity_source *source, struct err *e)
+{
+	int critical = 0;
+
+	source->decoded = X509_get_ext_d2i(source->cert, NID_subject_alt_name, &critical, NULL);
+	ERR_clear_error();
+	/* -1: there is none; NULL with anything else: it occurs twice or does not decode */
+	if (source->decoded == NULL && critical != -1)
+		return err_set(e, ERR_MALFORMED, "subjectAltName occurs twice or does not decode");
+	source->sans = source->decoded;
+	source->sans_read = true;
 	return 0;
 }
 
 static int
 read_sans(struct identity_source *source, struct found *found, struct err *e)
 {
-	int critical = 0, i;
+	int i;
 
-	if (!source->sans_read) {
-		source->sans = X509_get_ext_d2i(source->cert, NID_subject_alt_name, &critical, NULL);
-		ERR_clear_error();
-		/* -1: there is none; NULL with anything else: it occurs twice or does not decode */
-		if (source->sans == NULL && critical != -1)
-			return err_set(e, ERR_MALFORMED, "subjectAltName occurs twice or does not decode");
-		source->sans_read = true;
-	}
+	if (!source->sans_read && decode_sans(source, e) != 0)
+		return -1;
 	for (i = 0; i < sk_GENERAL_NAME_num(source->sans); i++)
-		if (read_san(source->cert, sk_GENERAL_NAME_value(source->sans, i), found, e) != 0)
+		if (read_san(source->subject, sk_GENERAL_NAME_value(source->sans, i), found, e) != 0)
 			return -1;
 	return 0;
 }
@@ -256,11 +264,11 @@ read_field(struct identity_source *source, struct found *found, struct err *e)
 {
 	switch (found->field) {
 	case IDENTITY_SUBJECT_SERIAL:
-		return read_subject(source->cert, NID_serialNumber, found, e);
+		return read_subject(source->subject, NID_serialNumber, found, e);
 	case IDENTITY_SUBJECT_CN:
-		return read_subject(source->cert, NID_commonName, found, e);
+		return read_subject(source->subject, NID_commonName, found, e);
 	case IDENTITY_SUBJECT_UID:
-		return read_subject(source->cert, NID_userId, found, e);
+		return read_subject(source->subject, NID_userId, found, e);
 	case IDENTITY_SAN_DNS:
 	case IDENTITY_SAN_URI:
 	case IDENTITY_SAN_EMAIL:
@@ -268,9 +276,9 @@ read_field(struct identity_source *source, struct found *found, struct err *e)
 	case IDENTITY_SAN_PERMANENT_ID:
 		return read_sans(source, found, e);
 	case IDENTITY_CERT_SERIAL:
-		return read_serial(source->cert, found, e);
+		return source->cert == NULL ? 0 : read_serial(source->cert, found, e);
 	case IDENTITY_SPKI_SHA256:
-		return read_spki(source->cert, found, e);
+		return source->cert == NULL ? 0 : read_spki(source->cert, found, e);
 	}
 	return err_set(e, ERR_BUG, "unknown identity field");
 }
@@ -287,9 +295,21 @@ identity_field_read(struct identity_source *source, enum identity_field field, c
 	return 0;
 }
 
+struct identity_source
+identity_source_of_cert(const X509 *cert)
+{
+	return (struct identity_source){ .cert = cert, .subject = X509_get_subject_name(cert) };
+}
+
+struct identity_source
+identity_source_of_names(const X509_NAME *subject, const GENERAL_NAMES *sans)
+{
+	return (struct identity_source){ .subject = subject, .sans = sans, .sans_read = true };
+}
+
 void
 identity_source_clear(struct identity_source *source)
 {
-	GENERAL_NAMES_free(source->sans);
+	GENERAL_NAMES_free(source->decoded);
 	*source = (struct identity_source){ 0 };
 }

@@ -69,6 +69,7 @@ struct profile {
 #define AUTH_SECRET      2u /* HTTP Basic with a per-asset secret */
 #define AUTH_OWN         4u /* a certificate this gateway issued */
 #define AUTH_REGISTRAR   8u /* the same with id-kp-cmcRA (RFC 6402, section 2.10), for a device the CSR names */
+#define AUTH_MDM        16u /* a challenge that the label's MDM vouches for */
 
 enum binding_rule { BINDING_VERIFY = 0 /* when present */, BINDING_REQUIRE, BINDING_IGNORE };
 enum approval_rule { APPROVAL_NONE = 0, APPROVAL_MANUAL };

@@ -86,23 +86,28 @@ sqlite_owner_list(struct store_read *read, owner_cb cb, void *arg, struct err *e
 
 #define CERT_TAIL \
 	" AND c.id > ?1 AND (?2 IS NULL OR a.tag = ?2) AND (?3 IS NULL OR c.serial = ?3)" \
-	" AND (?4 < 0 OR c.status = ?4) AND (?5 = 0 OR c.not_after_s < ?5) ORDER BY c.id LIMIT ?6"
+	" AND (?4 < 0 OR c.status = ?4) AND (?5 = 0 OR c.not_after_s < ?5) AND c.not_after_s >= ?7" \
+	" AND (?8 IS NULL OR c.ca = ?8) ORDER BY c.id "
 #define CERT_HEAD "SELECT " CERT_COLUMNS " FROM certificate c CROSS JOIN asset a ON a.id = c.asset_id"
+/* One start of a list in both directions. */
+#define CERT_TEXT(start, newest) ((newest) ? start CERT_TAIL "DESC LIMIT ?6" : start CERT_TAIL "LIMIT ?6")
 
 static const char *
 cert_list_text(const struct cert_filter *filter)
 {
+	bool newest = filter->newest;
+
 	if (filter->serial != NULL)
-		return CERT_HEAD " WHERE c.serial = ?3" CERT_TAIL;
+		return CERT_TEXT(CERT_HEAD " WHERE c.serial = ?3", newest);
 	if (filter->asset_tag != NULL)
-		return "SELECT " CERT_COLUMNS " FROM asset a CROSS JOIN request r ON r.asset_id = a.id"
-		       " CROSS JOIN certificate c ON c.id = r.cert_id WHERE a.tag = ?2" CERT_TAIL;
+		return CERT_TEXT("SELECT " CERT_COLUMNS " FROM asset a CROSS JOIN request r ON r.asset_id = a.id"
+			" CROSS JOIN certificate c ON c.id = r.cert_id WHERE a.tag = ?2", newest);
 	if (filter->status > (int)CERT_VALID)
-		return CERT_HEAD " WHERE c.status <> 0 AND c.status = ?4" CERT_TAIL;
+		return CERT_TEXT(CERT_HEAD " WHERE c.status <> 0 AND c.status = ?4", newest);
 	if (filter->expires_before_s != 0)
-		return "SELECT " CERT_COLUMNS " FROM certificate c INDEXED BY certificate_expiry"
-		       " CROSS JOIN asset a ON a.id = c.asset_id WHERE c.not_after_s < ?5" CERT_TAIL;
-	return CERT_HEAD " WHERE 1" CERT_TAIL;
+		return CERT_TEXT("SELECT " CERT_COLUMNS " FROM certificate c INDEXED BY certificate_expiry"
+			" CROSS JOIN asset a ON a.id = c.asset_id WHERE c.not_after_s < ?5", newest);
+	return CERT_TEXT(CERT_HEAD " WHERE 1", newest);
 }
 
 int
@@ -118,6 +123,8 @@ sqlite_cert_list(struct store_read *read, const struct cert_filter *filter, cert
 	query_int(&q, filter->status);
 	query_int(&q, filter->expires_before_s);
 	query_int(&q, limit_of(filter->limit));
+	query_int(&q, filter->expires_after_s);
+	query_text_or_null(&q, filter->ca);
 	while ((rc = query_row(&q, e)) == 1) {
 		row_cert(&q, &row);
 		if (!cb(arg, &row))

@@ -211,16 +211,26 @@ int
 sqlite_request_find(struct store_read *read, int64_t asset_id, const char *label, const uint8_t csr_sha256[32],
 	struct request_row *out, struct err *e)
 {
+	/* In the index's order and the request first: nothing is sorted, and for a new request nothing else is read. */
 	CLEANUP(query) struct query q = query_of(&read->conn,
-		"SELECT " REQUEST_COLUMNS FROM_REQUEST
-		" WHERE r.asset_id = ?1 AND r.label = ?2 AND r.csr_sha256 = ?3"
-		" ORDER BY r.state = ?4, r.attempt DESC LIMIT 1");
+		"SELECT " REQUEST_COLUMNS " FROM request r CROSS JOIN asset a ON a.id = r.asset_id"
+		" WHERE r.asset_id = ?1 AND r.label = ?2 AND r.csr_sha256 = ?3 ORDER BY r.attempt DESC");
+	struct request_row row;
+	int found = 0, rc;
 
 	query_int(&q, asset_id);
 	query_text(&q, label);
 	query_sha256(&q, csr_sha256);
-	query_int(&q, REQUEST_DENIED);
-	return one_request(&q, out, e);
+	/* The newest that was not denied, else the newest. */
+	while ((rc = query_row(&q, e)) == 1) {
+		row_request(&q, &row);
+		if (found == 0 || row.state != REQUEST_DENIED)
+			*out = row;
+		found = 1;
+		if (row.state != REQUEST_DENIED)
+			break;
+	}
+	return rc < 0 ? -1 : found;
 }
 
 int
@@ -241,6 +251,43 @@ sqlite_request_by_id(struct store_read *read, int64_t id, struct request_row *ou
 }
 
 int
+sqlite_requests_of_transaction(struct store_read *read, const char *label, const char *transaction,
+	struct request_row *out, int max, struct err *e)
+{
+	/* The term with '' is the index's own: SQLite uses a partial index only where the query repeats it. */
+	CLEANUP(query) struct query q = query_of(&read->conn,
+		"SELECT " REQUEST_COLUMNS " FROM request r INDEXED BY request_transaction"
+		" CROSS JOIN asset a ON a.id = r.asset_id"
+		" WHERE r.label = ?1 AND r.transaction_id = ?2 AND r.transaction_id <> '' AND r.state <> ?3"
+		" ORDER BY r.id DESC LIMIT ?4");
+	int count = 0, rc = 0;
+
+	query_text(&q, label);
+	query_text(&q, transaction);
+	query_int(&q, REQUEST_DENIED);
+	query_int(&q, max < 0 ? 0 : max);
+	while (count < max && (rc = query_row(&q, e)) == 1)
+		row_request(&q, &out[count++]);
+	return rc < 0 ? -1 : count;
+}
+
+int
+sqlite_challenge_request(struct store_read *read, const char *label, const uint8_t sha256[32],
+	int64_t *request_id, struct err *e)
+{
+	CLEANUP(query) struct query q =
+		query_of(&read->conn, "SELECT request_id FROM challenge WHERE label = ?1 AND sha256 = ?2");
+	int rc;
+
+	query_text(&q, label);
+	query_sha256(&q, sha256);
+	rc = query_row(&q, e);
+	if (rc == 1)
+		*request_id = query_get_int(&q);
+	return rc;
+}
+
+int
 sqlite_key_use(struct store_read *read, const uint8_t spki_sha256[32], int64_t asset_id, bool *elsewhere,
 	bool *before, struct err *e)
 {
@@ -257,12 +304,26 @@ sqlite_key_use(struct store_read *read, const uint8_t spki_sha256[32], int64_t a
 }
 
 int
+sqlite_secret_by_id(struct store_read *read, int64_t id, struct secret_row *out, struct err *e)
+{
+	CLEANUP(query) struct query q =
+		query_of(&read->conn, "SELECT " SECRET_COLUMNS " FROM secret WHERE id = ?1");
+	int rc;
+
+	query_int(&q, id);
+	rc = query_row(&q, e);
+	if (rc == 1)
+		row_secret(&q, out);
+	return rc;
+}
+
+int
 sqlite_secrets(struct store_read *read, int64_t asset_id, const char *protocol, struct secret_row *out, int max,
 	struct err *e)
 {
 	CLEANUP(query) struct query q = query_of(&read->conn,
-		"SELECT id, asset_id, once, label, protocol, salt, hash, created_s, expires_s, used_s,"
-		" used_request_id FROM secret WHERE asset_id = ?1 AND protocol = ?2 ORDER BY id DESC LIMIT ?3");
+		"SELECT " SECRET_COLUMNS " FROM secret WHERE asset_id = ?1 AND protocol = ?2"
+		" ORDER BY id DESC LIMIT ?3");
 	int count = 0, rc = 0;
 
 	query_int(&q, asset_id);

@@ -1,4 +1,7 @@
+#define _GNU_SOURCE
 #include "gateway/store/sqlite_internal.h"
+
+#include <string.h>
 
 /* What an enrollment attempt comes to, in one transaction; nothing here decides, it only refuses what has changed. */
 struct recording {
@@ -25,6 +28,9 @@ check_limits(const struct store_outcome *o, struct err *e)
 		return err_set(e, ERR_LIMIT, "a request or certificate of more than %d octets", STORE_DER_MAX);
 	if (o->rules_json != NULL && text_fit(o->rules_json, STORE_JSON_MAX + 2) > STORE_JSON_MAX)
 		return err_set(e, ERR_LIMIT, "rules of more than %d octets", STORE_JSON_MAX);
+	/* Cut to fit, two of them could become one. */
+	if (o->transaction != NULL && strnlen(o->transaction, STORE_TRANSACTION_MAX) == STORE_TRANSACTION_MAX)
+		return err_set(e, ERR_LIMIT, "a transaction id of more than %d octets", STORE_TRANSACTION_MAX - 1);
 	if (o->state != REQUEST_ISSUED && o->state != REQUEST_PENDING && o->state != REQUEST_DENIED)
 		return err_set(e, ERR_BUG, "an enrollment cannot come to \"%s\"", request_state_name(o->state));
 	if (o->state == REQUEST_ISSUED && (o->asset_id == 0 || o->cert.len == 0 || o->serial == NULL))
@@ -134,7 +140,7 @@ check_secret(struct tx *tx, struct recording *r, struct err *e)
 	bool once;
 	int rc;
 
-	if (r->o->secret_id == 0 || r->o->state != REQUEST_ISSUED)
+	if (r->o->secret_id == 0)
 		return 0;
 	query_int(&q, r->o->secret_id);
 	query_int(&q, r->o->asset_id);
@@ -144,9 +150,24 @@ check_secret(struct tx *tx, struct recording *r, struct err *e)
 	if (rc == 0)
 		return err_set(e, ERR_BUG, "secret %lld is not this asset's", (long long)r->o->secret_id);
 	once = query_get_int(&q) != 0;
-	if (once && query_get_int(&q) != 0)
+	if (once && query_get_int(&q) != 0 && r->o->state == REQUEST_ISSUED)
 		return give_up(r, STORE_SPENT);
 	return 0;
+}
+
+/* What else it claims; see claim.c. */
+static int
+check_claims(struct tx *tx, struct recording *r, struct err *e)
+{
+	int rc = claim_registrar(tx, r->o, e);
+
+	if (rc == 0)
+		rc = claim_transaction(tx, r->o, r->request_id, e);
+	if (rc == CLAIM_LOST)
+		return give_up(r, STORE_STALE);
+	if (rc == 0)
+		rc = claim_challenge(tx, r->o, r->request_id, e);
+	return rc == CLAIM_LOST ? give_up(r, STORE_SPENT) : rc;
 }
 
 static int
@@ -311,8 +332,8 @@ update_request(struct tx *tx, const struct recording *r, struct err *e)
 	const struct store_outcome *o = r->o;
 	CLEANUP(query) struct query q = query_of(tx->conn,
 		"UPDATE request SET state = ?2, cert_id = ?3, decision_id = ?4, tries = tries + 1, updated_s = ?5,"
-		" profile = ?6, protocol = ?7, operation = ?8, peer = ?9, proof = ?10, reason = ?11, sentence = ?12"
-		" WHERE id = ?1");
+		" profile = ?6, protocol = ?7, operation = ?8, peer = ?9, proof = ?10, reason = ?11, sentence = ?12,"
+		" transaction_id = ?13, spki_sha256 = ?14, proof_kind = ?15, secret_id = ?16 WHERE id = ?1");
 
 	query_int(&q, r->request_id);
 	query_int(&q, o->state);
@@ -326,6 +347,10 @@ update_request(struct tx *tx, const struct recording *r, struct err *e)
 	query_text_cut(&q, o->proof, REG_VALUE_MAX);
 	query_text_cut(&q, o->reason, FIELD_SIZE(struct request_row, reason));
 	query_text_cut(&q, o->sentence, STORE_SENTENCE_MAX);
+	query_text(&q, o->transaction);
+	query_sha256(&q, o->spki_sha256);
+	query_int(&q, o->proof_kind);
+	query_id(&q, o->secret_id);
 	return query_run(&q, e);
 }
 
@@ -367,6 +392,8 @@ describe(struct buf *detail, const struct recording *r)
 	json_text(detail, "label", o->label);
 	json_text(detail, "peer", o->peer);
 	json_text(detail, "proof", o->proof);
+	if (o->transaction != NULL && o->transaction[0] != '\0')
+		json_text(detail, "transaction", o->transaction);
 	hex_encode(bytes_of(o->csr_sha256, 32), hex);
 	json_text(detail, "csr_sha256", hex);
 	if (o->alert)
@@ -412,12 +439,16 @@ record_known(struct tx *tx, struct recording *r, struct err *e)
 		rc = check_secret(tx, r, e);
 	if (rc == 0)
 		rc = check_key(tx, r, e);
+	if (rc == 0)
+		rc = check_claims(tx, r, e);
 	if (rc == 0 && r->request_id == 0)
 		rc = insert_request(tx, r, e);
 	if (rc == 0)
 		rc = insert_decision(tx, r, e);
 	if (rc == 0 && r->o->state == REQUEST_ISSUED)
 		rc = issue(tx, r, e);
+	if (rc == 0)
+		rc = claim_keep_challenge(tx, r->o, r->request_id, e);
 	if (rc == 0)
 		rc = operator_decided(r) ? touch_request(tx, r, e) : update_request(tx, r, e);
 	return rc;

@@ -139,6 +139,7 @@ struct secret_write {
 	const struct secret_row *secret;
 	const char *actor;
 	int64_t now_s;
+	int64_t id; /* of the new row */
 };
 
 static int
@@ -177,15 +178,16 @@ insert_secret(struct tx *tx, const struct secret_row *s, struct err *e)
 static int
 secret_job(struct tx *tx, void *arg, struct err *e)
 {
-	const struct secret_write *w = arg;
+	struct secret_write *w = arg;
 	const struct secret_row *s = w->secret;
 	CLEANUP(buf) struct buf detail = {0};
 	char tag[REG_TEXT_MAX];
 
 	if (asset_tag(tx, s->asset_id, tag, e) != 0 || insert_secret(tx, s, e) != 0)
 		return -1;
+	w->id = sqlite3_last_insert_rowid(tx->conn->db);
 	json_open(&detail);
-	json_int(&detail, "secret", sqlite3_last_insert_rowid(tx->conn->db));
+	json_int(&detail, "secret", w->id);
 	json_int(&detail, "once", s->once);
 	json_text(&detail, "label", s->label);
 	json_text(&detail, "protocol", s->protocol);
@@ -196,11 +198,15 @@ secret_job(struct tx *tx, void *arg, struct err *e)
 
 int
 sqlite_secret_put(struct store *store, const struct secret_row *secret, const char *actor, int64_t now_s,
-	struct err *e)
+	int64_t *id, struct err *e)
 {
-	struct secret_write write = {secret, actor, now_s};
+	struct secret_write write = {.secret = secret, .actor = actor, .now_s = now_s};
 
-	return store_write(store, secret_job, &write, e);
+	if (store_write(store, secret_job, &write, e) != 0)
+		return -1;
+	if (id != NULL)
+		*id = write.id;
+	return 0;
 }
 
 /* Requests that wait for an operator. */

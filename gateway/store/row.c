@@ -69,6 +69,8 @@ row_request(struct query *q, struct request_row *out)
 	query_get_text(q, out->protocol, sizeof out->protocol);
 	query_get_text(q, out->operation, sizeof out->operation);
 	query_get_blob(q, out->csr_sha256, sizeof out->csr_sha256);
+	query_get_blob(q, out->spki_sha256, sizeof out->spki_sha256);
+	query_get_text(q, out->transaction, sizeof out->transaction);
 	out->attempt = query_get_int(q);
 	out->state = (enum request_state)query_get_int(q);
 	out->cert_id = query_get_int(q);
@@ -78,6 +80,8 @@ row_request(struct query *q, struct request_row *out)
 	out->updated_s = query_get_int(q);
 	query_get_text(q, out->peer, sizeof out->peer);
 	query_get_text(q, out->proof, sizeof out->proof);
+	out->proof_kind = (int)query_get_int(q);
+	out->secret_id = query_get_int(q);
 	query_get_text(q, out->reason, sizeof out->reason);
 	query_get_text(q, out->sentence, sizeof out->sentence);
 	query_get_text(q, out->decided_by, sizeof out->decided_by);

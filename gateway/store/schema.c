@@ -196,10 +196,37 @@ static const char SCHEMA_4_LOCKED_SERIALS[] =
 	"CREATE INDEX asset_locked ON asset (serial COLLATE NOCASE) WHERE locked = 1;"
 	"PRAGMA user_version = 4;";
 
+/*
+ * What protocols with transactions of their own need (SCEP). Requests without
+ * one, all of EST, are left out of the index. Held certificates tell since when.
+ */
+static const char SCHEMA_5_TRANSACTIONS[] =
+	"ALTER TABLE request ADD COLUMN transaction_id TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE request ADD COLUMN spki_sha256 BLOB NOT NULL DEFAULT x'';" /* empty: from before */
+	"ALTER TABLE request ADD COLUMN proof_kind INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE request ADD COLUMN secret_id INTEGER REFERENCES secret (id);"
+	"CREATE INDEX request_transaction ON request (label, transaction_id) WHERE transaction_id <> '';"
+
+	/* Challenges that an MDM vouched for, each good for one request. */
+	"CREATE TABLE challenge ("
+	" label TEXT NOT NULL,"
+	" sha256 BLOB NOT NULL,"
+	" request_id INTEGER NOT NULL REFERENCES request (id),"
+	" PRIMARY KEY (label, sha256)"
+	") STRICT, WITHOUT ROWID;"
+
+	/* Held in quarantine (state 6), which the asset may have left for another state out of service. */
+	"UPDATE certificate SET revoked_s = coalesce("
+	" (SELECT max(t.at_s) FROM transition t WHERE t.asset_id = certificate.asset_id AND t.to_state = 6),"
+	" (SELECT a.state_since_s FROM asset a WHERE a.id = certificate.asset_id)) WHERE status <> 0 AND status = 2;"
+
+	"PRAGMA user_version = 5;";
+
 const char *const store_migrations[] = {
 	SCHEMA_1_REGISTRY,
 	SCHEMA_2_ENROLLMENT,
 	SCHEMA_3_AUDIT,
 	SCHEMA_4_LOCKED_SERIALS,
+	SCHEMA_5_TRANSACTIONS,
 	NULL,
 };

@@ -63,6 +63,8 @@ sqlite_open(const struct store_settings *settings, struct store **out, struct er
 
 	if (store == NULL)
 		return err_set(e, ERR_NOMEM, "opening the database");
+	/* Statistics that nobody reads, behind a lock that every allocation takes; too late, it is refused. */
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	(void)pthread_mutex_init(&store->writer.lock, NULL);
 	(void)pthread_cond_init(&store->writer.work, NULL);
 	(void)pthread_mutex_init(&store->pool.lock, NULL);
@@ -118,7 +120,10 @@ const struct store_ops store_sqlite = {
 	.cert_der = sqlite_cert_der,
 	.request_find = sqlite_request_find,
 	.request_by_id = sqlite_request_by_id,
+	.requests_of_transaction = sqlite_requests_of_transaction,
+	.challenge_request = sqlite_challenge_request,
 	.key_use = sqlite_key_use,
+	.secret_by_id = sqlite_secret_by_id,
 	.secrets = sqlite_secrets,
 	.asset_list = sqlite_asset_list,
 	.anchor_list = sqlite_anchor_list,

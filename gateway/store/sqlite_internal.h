@@ -198,9 +198,11 @@ int store_write(struct store *store, job_fn fn, void *arg, struct err *e);
 	"c.sha256, c.spki_sha256, c.not_before_s, c.not_after_s, c.status, c.revoked_s, c.revoke_reason, " \
 	"c.replaces_id"
 #define REQUEST_COLUMNS \
-	"r.id, r.asset_id, a.tag, r.label, r.profile, r.protocol, r.operation, r.csr_sha256, r.attempt, " \
-	"r.state, r.cert_id, r.decision_id, r.tries, r.created_s, r.updated_s, r.peer, r.proof, r.reason, " \
-	"r.sentence, r.decided_by"
+	"r.id, r.asset_id, a.tag, r.label, r.profile, r.protocol, r.operation, r.csr_sha256, r.spki_sha256, " \
+	"r.transaction_id, r.attempt, r.state, r.cert_id, r.decision_id, r.tries, r.created_s, r.updated_s, " \
+	"r.peer, r.proof, r.proof_kind, r.secret_id, r.reason, r.sentence, r.decided_by"
+#define SECRET_COLUMNS \
+	"id, asset_id, once, label, protocol, salt, hash, created_s, expires_s, used_s, used_request_id"
 #define DECISION_COLUMNS \
 	"d.id, d.at_s, d.request_id, d.asset_id, d.asset_version, d.policy_version, d.csr_sha256, d.outcome, " \
 	"d.reason, d.sentence, d.rules_json"
@@ -229,6 +231,17 @@ bool state_locked(enum asset_state state);
 MUST_USE int import_compare_anchors(struct tx *tx, const struct import_record *rec, int64_t id, bool locked,
 	bool *changed, struct err *e);
 MUST_USE int import_replace_anchors(struct tx *tx, const struct import_record *rec, int64_t id, struct err *e);
+
+/*
+ * claim.c: what an outcome holds beside its asset. 0 when it may, or CLAIM_LOST
+ * when somebody else has it or it changed meanwhile, or -1. request_id: of the row that is there, or 0.
+ */
+#define CLAIM_LOST 1
+MUST_USE int claim_registrar(struct tx *tx, const struct store_outcome *o, struct err *e);
+MUST_USE int claim_transaction(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e);
+MUST_USE int claim_challenge(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e);
+/* Once the request has its row: its challenge is no other's from now on. */
+MUST_USE int claim_keep_challenge(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e);
 
 /* registry.c: what was decided about the asset on its old version is stale now. */
 MUST_USE int store_bump(struct tx *tx, int64_t asset_id, struct err *e);
@@ -260,6 +273,11 @@ int sqlite_request_find(struct store_read *read, int64_t asset_id, const char *l
 	const uint8_t csr_sha256[32], struct request_row *out, struct err *e);
 int sqlite_request_by_id(struct store_read *read, int64_t id, struct request_row *out, struct buf *csr,
 	struct err *e);
+int sqlite_requests_of_transaction(struct store_read *read, const char *label, const char *transaction,
+	struct request_row *out, int max, struct err *e);
+int sqlite_challenge_request(struct store_read *read, const char *label, const uint8_t sha256[32],
+	int64_t *request_id, struct err *e);
+int sqlite_secret_by_id(struct store_read *read, int64_t id, struct secret_row *out, struct err *e);
 int sqlite_key_use(struct store_read *read, const uint8_t spki_sha256[32], int64_t asset_id, bool *elsewhere,
 	bool *before, struct err *e);
 int sqlite_secrets(struct store_read *read, int64_t asset_id, const char *protocol, struct secret_row *out,
@@ -291,7 +309,7 @@ int sqlite_owner_put(struct store *store, const struct owner *owner, const char 
 int sqlite_asset_set_state(struct store *store, const char *tag, enum asset_state to, const char *reason,
 	const char *actor, int64_t now_s, int64_t *revoked, struct err *e);
 int sqlite_secret_put(struct store *store, const struct secret_row *secret, const char *actor, int64_t now_s,
-	struct err *e);
+	int64_t *id, struct err *e);
 int sqlite_request_decide(struct store *store, int64_t id, bool approve, const char *reason,
 	const char *actor, int64_t now_s, struct err *e);
 int sqlite_cert_revoke(struct store *store, int64_t id, const char *reason, const char *actor, int64_t now_s,

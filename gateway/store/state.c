@@ -72,9 +72,10 @@ static int
 hold_all(struct tx *tx, const struct state_change *change, struct err *e)
 {
 	CLEANUP(query) struct query q =
-		query_of(tx->conn, "UPDATE certificate SET status = 2 WHERE " OF_ASSET " AND status = 0");
+		query_of(tx->conn, "UPDATE certificate SET status = 2, revoked_s = ?2 WHERE " OF_ASSET " AND status = 0");
 
 	query_int(&q, change->asset_id);
+	query_int(&q, change->now_s);
 	return query_run(&q, e);
 }
 
@@ -82,7 +83,7 @@ static int
 lift_holds(struct tx *tx, const struct state_change *change, struct err *e)
 {
 	CLEANUP(query) struct query q =
-		query_of(tx->conn, "UPDATE certificate SET status = 0 WHERE " OF_ASSET " AND status = 2");
+		query_of(tx->conn, "UPDATE certificate SET status = 0, revoked_s = 0 WHERE " OF_ASSET " AND status = 2");
 
 	query_int(&q, change->asset_id);
 	return query_run(&q, e);

@@ -46,6 +46,7 @@ int request_state_of(const char *name); /* -1: unknown */
 #define STORE_PEER_MAX 64
 #define STORE_SENTENCE_MAX 240
 #define STORE_SUBJECT_MAX 512
+#define STORE_TRANSACTION_MAX 129 /* with the final NUL */
 
 struct request_row {
 	int64_t id;
@@ -56,6 +57,8 @@ struct request_row {
 	char protocol[16];       /* "est", "scep", "coap" */
 	char operation[32];      /* "simpleenroll", ... */
 	uint8_t csr_sha256[32];
+	uint8_t spki_sha256[32]; /* of the key it asks for; zero for a key made here */
+	char transaction[STORE_TRANSACTION_MAX]; /* the protocol's own id (SCEP transactionID); "": none */
 	int64_t attempt;         /* 0 for the first; the same CSR may be asked for again after its certificate aged */
 	enum request_state state;
 	int64_t cert_id;         /* 0: none */
@@ -64,6 +67,8 @@ struct request_row {
 	int64_t created_s, updated_s;
 	char peer[STORE_PEER_MAX];
 	char proof[REG_VALUE_MAX];
+	int proof_kind;          /* enum proof_kind: what was proven when it was recorded */
+	int64_t secret_id;       /* the once-secret that proved it, spent only when it is issued; 0: none */
 	char reason[48];
 	char sentence[STORE_SENTENCE_MAX];
 	char decided_by[STORE_NAME_MAX]; /* the operator, for APPROVED and REFUSED */
@@ -87,7 +92,7 @@ struct cert_row {
 	uint8_t spki_sha256[32];
 	int64_t not_before_s, not_after_s;
 	enum cert_status status;
-	int64_t revoked_s;
+	int64_t revoked_s;       /* HELD: since when it is held */
 	char revoke_reason[48];
 	int64_t replaces_id; /* the certificate it renews; 0: none */
 };
@@ -136,6 +141,7 @@ struct store_outcome {
 	int64_t now_s;
 	int64_t asset_id;       /* 0: nobody we know; then only a decision and an audit row are written */
 	int64_t asset_version;  /* as decided on; when it has changed meanwhile: STORE_STALE */
+	int64_t registrar_id, registrar_version; /* the same for the asset that asks for this one; 0: none does */
 	const char *asset_tag;
 	const char *label, *profile, *protocol, *operation, *peer, *proof;
 	struct bytes csr;       /* DER */
@@ -146,7 +152,13 @@ struct store_outcome {
 	enum request_state state; /* ISSUED, PENDING or DENIED */
 	const char *reason, *sentence, *rules_json, *policy_version;
 	bool alert;
-	int64_t secret_id;      /* marked used when it is a once-secret and the state is ISSUED; 0: none */
+	const char *transaction; /* the protocol's own id; NULL or "": none. Longer than STORE_TRANSACTION_MAX: ERR_LIMIT */
+	bool renewal;           /* the asset's earlier requests do not hold the transaction against a new key */
+	int proof_kind;         /* enum proof_kind */
+	int64_t secret_id;      /* kept with the request; marked used when it is a once-secret and the state is ISSUED; 0: none */
+	/* SHA-256 of a challenge that an MDM vouched for: good for one request only. NULL: none. Taken when the
+	   state is ISSUED or PENDING; when another request has it: STORE_SPENT. */
+	const uint8_t *challenge_sha256;
 	/* ISSUED only */
 	struct bytes cert;      /* DER */
 	const char *ca, *serial, *subject, *sans;
@@ -159,9 +171,10 @@ struct store_outcome {
 enum store_recorded {
 	STORE_RECORDED,
 	STORE_EXISTS,  /* another thread recorded the same (asset, label, CSR, attempt) first: read it */
-	STORE_STALE,   /* the asset changed since it was read, its owner may no longer, or another asset got a
-	                  certificate for the same key: decide again */
-	STORE_SPENT,   /* the once-secret was used by another request meanwhile */
+	STORE_STALE,   /* the asset or its registrar changed since they were read, its owner may no longer, another
+	                  asset got a certificate for the same key, or (ISSUED, PENDING) a request of this label
+	                  that is not denied took the transaction for another key: decide again */
+	STORE_SPENT,   /* the once-secret, or the MDM's challenge, was used by another request meanwhile */
 };
 
 struct asset_filter {
@@ -176,8 +189,11 @@ struct cert_filter {
 	int limit;
 	const char *asset_tag;
 	const char *serial;
+	const char *ca;          /* exact; NULL: any */
 	int status;              /* enum cert_status; -1: any */
+	int64_t expires_after_s; /* notAfter >= this; 0: any */
 	int64_t expires_before_s; /* 0: any */
+	bool newest;             /* newest first; else oldest first */
 };
 struct request_filter {
 	int64_t after_id;
@@ -257,14 +273,21 @@ struct store_ops {
 		const uint8_t csr_sha256[32], struct request_row *out, struct err *e);
 	int (*request_by_id)(struct store_read *read, int64_t id, struct request_row *out, struct buf *csr,
 		struct err *e); /* csr: NULL, or gets the DER appended */
+	/* Requests of this label with this transaction id that are not denied, newest first, at most max. The count, or -1. */
+	int (*requests_of_transaction)(struct store_read *read, const char *label, const char *transaction,
+		struct request_row *out, int max, struct err *e);
+	/* Which request an MDM's challenge was used for. */
+	int (*challenge_request)(struct store_read *read, const char *label, const uint8_t sha256[32],
+		int64_t *request_id, struct err *e);
 	/* Whose certificates hold this key: sets both flags. 0 or -1. */
 	int (*key_use)(struct store_read *read, const uint8_t spki_sha256[32], int64_t asset_id, bool *elsewhere,
 		bool *before, struct err *e);
+	int (*secret_by_id)(struct store_read *read, int64_t id, struct secret_row *out, struct err *e);
 	/* Secrets of an asset for a protocol, newest first, at most max. The count, or -1. */
 	int (*secrets)(struct store_read *read, int64_t asset_id, const char *protocol, struct secret_row *out,
 		int max, struct err *e);
 
-	/* Lists, oldest first. 0 or -1. */
+	/* Lists, oldest first unless the filter says otherwise. 0 or -1. */
 	int (*asset_list)(struct store_read *, const struct asset_filter *, int64_t now_s, asset_cb, void *,
 		struct err *);
 	int (*anchor_list)(struct store_read *, int64_t asset_id, anchor_cb, void *, struct err *);
@@ -301,7 +324,7 @@ struct store_ops {
 	int (*asset_set_state)(struct store *, const char *tag, enum asset_state, const char *reason,
 		const char *actor, int64_t now_s, int64_t *revoked, struct err *);
 	int (*secret_put)(struct store *, const struct secret_row *, const char *actor, int64_t now_s,
-		struct err *);
+		int64_t *id, struct err *); /* id: NULL, or gets the new row's */
 	/* PENDING to APPROVED or REFUSED. */
 	int (*request_decide)(struct store *, int64_t id, bool approve, const char *reason, const char *actor,
 		int64_t now_s, struct err *);

@@ -58,7 +58,7 @@ policy_decide_allows_a_known_device_and_shows_every_rule(void **state)
 		"proof.expired", "registrar.state", "asset.known", "asset.unique", "asset.state", "asset.class",
 		"owner.status", "owner.contract",
 		"renewal.proof", "renewal.window", "csr.key", "csr.weak", "csr.reuse", "csr.extensions", "csr.names",
-		"csr.binding", "profile.fill", "renewal.identity", "approval" };
+		"csr.binding", "request.transaction", "profile.fill", "renewal.identity", "approval" };
 	size_t i;
 
 	(void)state;
@@ -84,10 +84,11 @@ policy_decide_shows_every_rule_for_a_renewal_too(void **state)
 	(void)state;
 	scene_renewal();
 	assert_allowed(&s);
-	assert_int_equal(s.out.rule_count, 23);
+	assert_int_equal(s.out.rule_count, 24);
 	for (i = 0; i < s.out.rule_count; i++)
 		assert_int_equal(s.out.rules[i].verdict,
 			strcmp(s.out.rules[i].rule, "registrar.state") == 0 ||
+				strcmp(s.out.rules[i].rule, "request.transaction") == 0 ||
 				strcmp(s.out.rules[i].rule, "asset.class") == 0 ? VERDICT_SKIP : VERDICT_PASS);
 }
 

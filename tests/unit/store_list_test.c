@@ -187,6 +187,54 @@ list_of_certificates_filters_and_pages(void **state)
 }
 
 static void
+list_of_certificates_begins_at_the_newest_when_asked(void **state)
+{
+	struct fixture *f = *state;
+	struct err e;
+
+	fill(f);
+	expect_certs(f, (struct cert_filter){.status = -1, .newest = true}, "4 3 2 1 ");
+	expect_certs(f, (struct cert_filter){.status = -1, .newest = true, .limit = 1}, "4 ");
+	expect_certs(f, (struct cert_filter){.status = -1, .newest = true, .after_id = 2}, "4 3 ");
+	expect_certs(f, (struct cert_filter){.status = -1, .newest = true, .asset_tag = "rtr-1"}, "2 1 ");
+	expect_certs(f, (struct cert_filter){.status = -1, .newest = true, .asset_tag = "rtr-1", .limit = 1}, "2 ");
+	expect_certs(f, (struct cert_filter){.status = -1, .newest = true, .expires_before_s = NOW + 301}, "4 3 2 ");
+	expect_certs(f, (struct cert_filter){.status = -1, .newest = true, .serial = "0100000003"}, "3 ");
+	for (int64_t id = 1; id < 3; id++)
+		assert_int_equal(ops->cert_revoke(f->store, id, "x", "o", NOW, &e), 0);
+	expect_certs(f, (struct cert_filter){.status = CERT_REVOKED, .newest = true}, "2 1 ");
+	expect_certs(f, (struct cert_filter){.status = CERT_VALID, .newest = true, .asset_tag = "rtr-1"}, "");
+}
+
+/* What a revocation list is made of: one CA's, revoked, and not yet ended. */
+static void
+list_of_certificates_is_of_one_ca_and_of_those_not_ended(void **state)
+{
+	struct fixture *f = *state;
+	struct asset asset;
+	struct sample s;
+	struct err e;
+
+	fill(f);
+	asset = get_asset(f->store, "rtr-4");
+	sample_fill(&s, &asset, 7, REQUEST_ISSUED);
+	s.o.ca = "second";
+	(void)record_as(f->store, &s.o, STORE_RECORDED);
+	expect_certs(f, (struct cert_filter){.status = -1, .ca = "second"}, "5 ");
+	expect_certs(f, (struct cert_filter){.status = -1, .ca = "issuing"}, "1 2 3 4 ");
+	expect_certs(f, (struct cert_filter){.status = -1, .ca = "third"}, "");
+	expect_certs(f, (struct cert_filter){.status = -1, .ca = "second", .serial = "0100000003"}, "");
+	expect_certs(f, (struct cert_filter){.status = -1, .expires_after_s = NOW + 300}, "1 2 5 ");
+	expect_certs(f, (struct cert_filter){.status = -1, .expires_after_s = NOW + 301, .expires_before_s = NOW + 401},
+		"1 ");
+	for (int64_t id = 1; id < 6; id += 2)
+		assert_int_equal(ops->cert_revoke(f->store, id, "x", "o", NOW, &e), 0);
+	expect_certs(f, (struct cert_filter){.status = CERT_REVOKED, .ca = "issuing"}, "1 3 ");
+	expect_certs(f, (struct cert_filter){.status = CERT_REVOKED, .ca = "issuing", .expires_after_s = NOW + 300},
+		"1 ");
+}
+
+static void
 expect_requests(struct fixture *f, struct request_filter filter, const char *expected)
 {
 	struct seen seen = {.stop_at = 0};
@@ -307,6 +355,8 @@ main(void)
 		STORE_TEST(list_of_assets_filters_and_pages),
 		STORE_TEST(list_of_assets_counts_certificates_that_are_good_now),
 		STORE_TEST(list_of_certificates_filters_and_pages),
+		STORE_TEST(list_of_certificates_begins_at_the_newest_when_asked),
+		STORE_TEST(list_of_certificates_is_of_one_ca_and_of_those_not_ended),
 		STORE_TEST(list_of_requests_filters_and_pages),
 		STORE_TEST(list_of_decisions_is_of_a_request_or_of_an_asset),
 		STORE_TEST(list_may_look_up_in_its_callback_but_not_list_the_same),

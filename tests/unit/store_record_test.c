@@ -210,7 +210,7 @@ put_secret(struct fixture *f, int64_t asset_id, bool once)
 
 	secret.salt[0] = 7;
 	secret.hash[31] = 9;
-	assert_int_equal(ops->secret_put(f->store, &secret, "operator:t", NOW, &e), 0);
+	assert_int_equal(ops->secret_put(f->store, &secret, "operator:t", NOW, NULL, &e), 0);
 	read = begin(f->store);
 	assert_true(ops->secrets(read, asset_id, "est", out, 4, &e) > 0);
 	ops->read_end(read);

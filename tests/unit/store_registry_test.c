@@ -83,10 +83,13 @@ registry_holds_in_quarantine_and_lifts_when_back_in_service(void **state)
 	set_state(f, "rtr-1", ASSET_QUARANTINED, 1);
 	assert_int_equal(get_cert(f->store, 1).status, CERT_REVOKED);
 	assert_int_equal(get_cert(f->store, 2).status, CERT_HELD);
+	assert_int_equal(get_cert(f->store, 2).revoked_s, NOW + 5);
+	assert_int_equal(get_cert(f->store, 1).revoked_s, NOW);
 	set_state(f, "rtr-1", ASSET_IN_STOCK, 0);
 	assert_int_equal(get_cert(f->store, 2).status, CERT_HELD);
 	set_state(f, "rtr-1", ASSET_STAGED, 0);
 	assert_int_equal(get_cert(f->store, 2).status, CERT_VALID);
+	assert_int_equal(get_cert(f->store, 2).revoked_s, 0);
 	assert_int_equal(get_cert(f->store, 1).status, CERT_REVOKED);
 }
 
@@ -201,24 +204,31 @@ registry_gives_the_newest_secrets_of_one_asset_and_protocol(void **state)
 	struct secret_row secret = {.label = "*", .protocol = "est", .expires_s = 7, .created_s = NOW}, out[2];
 	struct store_read *read;
 	struct err e;
+	int64_t id;
 
 	for (int i = 0; i < 3; i++) {
 		secret.asset_id = one.id;
 		secret.salt[0] = (uint8_t)i;
-		assert_int_equal(ops->secret_put(f->store, &secret, "operator:eve", NOW, &e), 0);
+		assert_int_equal(ops->secret_put(f->store, &secret, "operator:eve", NOW, &id, &e), 0);
+		assert_int_equal(id, i + 1);
 	}
 	(void)snprintf(secret.protocol, sizeof secret.protocol, "scep");
-	assert_int_equal(ops->secret_put(f->store, &secret, "operator:eve", NOW, &e), 0);
+	assert_int_equal(ops->secret_put(f->store, &secret, "operator:eve", NOW, NULL, &e), 0);
 	read = begin(f->store);
 	assert_int_equal(ops->secrets(read, one.id, "est", out, 2, &e), 2);
 	assert_int_equal(out[0].salt[0], 2);
 	assert_int_equal(out[1].salt[0], 1);
 	assert_int_equal(out[0].expires_s, 7);
 	assert_int_equal(ops->secrets(read, one.id, "est", out, 0, &e), 0);
+	assert_int_equal(ops->secret_by_id(read, 2, &out[0], &e), 1);
+	assert_int_equal(out[0].id, 2);
+	assert_int_equal(out[0].asset_id, one.id);
+	assert_int_equal(out[0].salt[0], 1);
+	assert_int_equal(ops->secret_by_id(read, 99, &out[0], &e), 0);
 	assert_int_equal(ops->secrets(read, two.id, "est", out, 2, &e), 0);
 	ops->read_end(read);
 	secret.asset_id = 99;
-	assert_int_equal(ops->secret_put(f->store, &secret, "operator:eve", NOW, &e), -1);
+	assert_int_equal(ops->secret_put(f->store, &secret, "operator:eve", NOW, NULL, &e), -1);
 	assert_int_equal(e.code, ERR_DENIED);
 	/* Neither salt nor hash is anybody's to read in the audit. */
 	assert_int_equal(fixture_number(f, "SELECT count(*) FROM audit WHERE action = 'secret.new'"

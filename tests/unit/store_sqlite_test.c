@@ -103,35 +103,6 @@ store_says_which_folder_is_missing(void **state)
 }
 
 static void
-store_resumes_a_migration_where_it_stopped(void **state)
-{
-	struct fixture *f = *state;
-	sqlite3 *db = fixture_raw(f);
-
-	raw_run(db, "DROP TABLE audit; DROP TABLE audit_head; DROP TRIGGER decision_no_update;"
-		    "DROP TRIGGER decision_no_delete; PRAGMA user_version = 2");
-	fixture_reopen(f, db);
-	(void)add_asset(f->store, "rtr-1");
-	assert_int_equal(verify(f->store).rows, 1);
-}
-
-static void
-store_undoes_a_migration_that_fails_halfway(void **state)
-{
-	struct fixture *f = *state;
-	struct err e;
-	sqlite3 *db = fixture_raw(f);
-
-	/* The third migration's trigger on decision is there already, its tables are not. */
-	raw_run(db, "DROP TABLE audit; DROP TABLE audit_head; PRAGMA user_version = 2");
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-	assert_int_equal(try_open(f->path, false, &e), -1);
-	assert_non_null(strstr(e.text, "migration 3"));
-	assert_int_equal(fixture_number(f, "SELECT count(*) FROM sqlite_schema WHERE name = 'audit'"), 0);
-	assert_int_equal(fixture_number(f, "SELECT user_version FROM pragma_user_version"), 2);
-}
-
-static void
 store_opened_for_reading_reads_and_never_writes(void **state)
 {
 	struct fixture *f = *state;
@@ -237,8 +208,6 @@ main(void)
 		STORE_TEST(store_refuses_a_database_of_somebody_else),
 		STORE_TEST(store_refuses_a_file_that_is_no_database),
 		STORE_TEST(store_says_which_folder_is_missing),
-		STORE_TEST(store_resumes_a_migration_where_it_stopped),
-		STORE_TEST(store_undoes_a_migration_that_fails_halfway),
 		STORE_TEST(store_opened_for_reading_reads_and_never_writes),
 		STORE_TEST(store_opened_for_reading_does_not_migrate),
 		STORE_TEST(store_writes_in_wal_mode),
