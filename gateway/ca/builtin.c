@@ -5,7 +5,9 @@
 #include <openssl/err.h>
 
 #include "base/timefmt.h"
+#include "gateway/ca/crl.h"
 #include "gateway/ca/tbs.h"
+#include "gateway/ca/verifier.h"
 
 #define SIGNATURE_MAX 512 /* octets: RSA-4096 */
 
@@ -14,7 +16,7 @@ struct ca {
 	X509 *issuer;          /* the first of chain; its public key is decoded */
 	EVP_PKEY *key;
 	EVP_MD_CTX *signing;   /* ready to sign: copied for each signature, never used itself */
-	EVP_MD_CTX *verifying; /* the same, to verify */
+	struct verifier *verifier;
 	struct tbs_common common;
 	int64_t not_before_s, not_after_s; /* of the issuing certificate */
 };
@@ -25,7 +27,7 @@ ca_close(struct ca *ca)
 	if (ca == NULL)
 		return;
 	EVP_MD_CTX_free(ca->signing);
-	EVP_MD_CTX_free(ca->verifying);
+	verifier_free(ca->verifier);
 	EVP_PKEY_free(ca->key);
 	x509_stack_free(ca->chain);
 	tbs_common_free(&ca->common);
@@ -158,12 +160,9 @@ prepare(struct ca *ca, struct err *e)
 	key_facts_of(ca->key, &facts);
 	md = facts.kind == KEY_EC_P384 ? ossl_sha384() : ossl_sha256();
 	ca->signing = EVP_MD_CTX_new();
-	ca->verifying = EVP_MD_CTX_new();
-	if (ca->signing == NULL || ca->verifying == NULL ||
-	    EVP_DigestSignInit(ca->signing, NULL, md, NULL, ca->key) != 1 ||
-	    EVP_DigestVerifyInit(ca->verifying, NULL, md, NULL, X509_get0_pubkey(ca->issuer)) != 1)
+	if (ca->signing == NULL || EVP_DigestSignInit(ca->signing, NULL, md, NULL, ca->key) != 1)
 		return err_ossl(e, ERR_BUG, "preparing to sign");
-	return 0;
+	return verifier_new(X509_get0_pubkey(ca->issuer), md, &ca->verifier, e);
 }
 
 static int
@@ -226,24 +225,40 @@ sign(const struct ca *ca, struct bytes tbs, uint8_t out[SIGNATURE_MAX], size_t *
 	return 0;
 }
 
+static int
+verify(const struct ca *ca, struct bytes tbs, struct bytes signature, struct err *e)
+{
+	if (verifier_check(ca->verifier, tbs, signature, e) == 0)
+		return 0;
+	return e->code == ERR_NOMEM ? -1 : err_set(e, ERR_UPSTREAM, "the issuing key's signature does not verify");
+}
+
+static void
+put_signature(const struct ca *ca, struct bytes signature, struct buf *out)
+{
+	size_t bits;
+
+	buf_append_bytes(out, buf_bytes(&ca->common.signature));
+	bits = der_begin(out, DER_BIT_STRING);
+	buf_append_u8(out, 0);
+	buf_append_bytes(out, signature);
+	der_end(out, bits);
+}
+
 /* Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue BIT STRING } */
 static int
 make(const struct ca *ca, const struct ca_request *request, const struct tbs_choice *choice, struct buf *out,
 	struct err *e)
 {
 	uint8_t signature[SIGNATURE_MAX];
-	size_t len = 0, whole, bits, start;
+	size_t len = 0, whole, start;
 
 	whole = der_begin(out, DER_SEQUENCE);
 	start = out->len;
 	if (tbs_put(out, &ca->common, request, choice, e) != 0 ||
 	    sign(ca, bytes_of(out->at + start, out->len - start), signature, &len, e) != 0)
 		return -1;
-	buf_append_bytes(out, buf_bytes(&ca->common.signature));
-	bits = der_begin(out, DER_BIT_STRING);
-	buf_append_u8(out, 0);
-	buf_append(out, signature, len);
-	der_end(out, bits);
+	put_signature(ca, bytes_of(signature, len), out);
 	der_end(out, whole);
 	if (buf_failed(out))
 		return err_set(e, ERR_NOMEM, "certificate: no memory");
@@ -260,7 +275,7 @@ builtin_issue(struct ca *ca, const struct ca_request *request, struct ca_answer 
 	    make(ca, request, &choice, &cert, e) != 0)
 		return -1;
 	/* A faulty signature tells the key; a certificate that differs from its spec is our own fault. */
-	if (leaf_verify(buf_bytes(&cert), request, ca->issuer, ca->verifying, e) != 0) {
+	if (leaf_verify(buf_bytes(&cert), request, ca->issuer, ca->verifier, e) != 0) {
 		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_BUG;
 		return err_prefix(e, "the certificate just made is withheld");
 	}
@@ -290,22 +305,45 @@ builtin_revoke(struct ca *ca, const char *serial, int reason, struct err *e)
 	return 0;
 }
 
+/* CertificateList ::= SEQUENCE { tbsCertList, signatureAlgorithm, signatureValue BIT STRING } */
+static int
+builtin_crl(struct ca *ca, const struct ca_revoked *revoked, size_t count, int64_t number, int64_t now_s,
+	int64_t next_s, struct buf *out, struct err *e)
+{
+	CLEANUP(buf) struct buf list = { 0 };
+	uint8_t signature[SIGNATURE_MAX];
+	size_t len = 0, whole, start;
+
+	if ((X509_get_key_usage(ca->issuer) & KU_CRL_SIGN) == 0)
+		return err_set(e, ERR_UNSUPPORTED, "the issuing certificate may not sign revocation lists (keyUsage)");
+	whole = der_begin(&list, DER_SEQUENCE);
+	start = list.len;
+	if (crl_put(&list, &ca->common, revoked, count, number, now_s, next_s, e) != 0 ||
+	    sign(ca, bytes_of(list.at + start, list.len - start), signature, &len, e) != 0)
+		return -1;
+	if (verify(ca, bytes_of(list.at + start, list.len - start), bytes_of(signature, len), e) != 0) {
+		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_BUG;
+		return err_prefix(e, "the revocation list just made is withheld");
+	}
+	put_signature(ca, bytes_of(signature, len), &list);
+	der_end(&list, whole);
+	buf_append_bytes(out, buf_bytes(&list));
+	if (buf_failed(&list) || buf_failed(out))
+		return err_set(e, ERR_NOMEM, "revocation list: no memory");
+	return 0;
+}
+
 /* The key signs, and what it signs verifies. */
 static int
 builtin_check(struct ca *ca, struct err *e)
 {
 	static const uint8_t probe[] = "readiness probe, not a certificate";
-	CLEANUP(EVP_MD_CTX) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	uint8_t signature[SIGNATURE_MAX];
 	size_t len = 0;
 
 	if (sign(ca, bytes_of(probe, sizeof probe), signature, &len, e) != 0)
 		return -1;
-	if (ctx == NULL || EVP_MD_CTX_copy_ex(ctx, ca->verifying) != 1)
-		return err_ossl(e, ERR_NOMEM, "verifying");
-	if (EVP_DigestVerify(ctx, signature, len, probe, sizeof probe) != 1)
-		return err_ossl(e, ERR_UPSTREAM, "the issuing key's signature does not verify");
-	return 0;
+	return verify(ca, bytes_of(probe, sizeof probe), bytes_of(signature, len), e);
 }
 
 static const STACK_OF(X509) *
@@ -321,6 +359,7 @@ const struct ca_ops ca_builtin = {
 	.issue = builtin_issue,
 	.poll = builtin_poll,
 	.revoke = builtin_revoke,
+	.crl = builtin_crl,
 	.check = builtin_check,
 	.chain = builtin_chain,
 	.close = ca_close,

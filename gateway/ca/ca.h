@@ -35,6 +35,13 @@ struct ca_request {
 	int64_t now_s;
 };
 
+/* One certificate on a revocation list. */
+struct ca_revoked {
+	char serial[SERIAL_HEX_MAX];
+	int64_t revoked_s;
+	bool held;                /* reason certificateHold; else none is told */
+};
+
 enum ca_state { CA_ISSUED, CA_WAITING };
 
 struct ca_answer {
@@ -56,6 +63,13 @@ struct ca_ops {
 	MUST_USE int (*issue)(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e);
 	MUST_USE int (*poll)(struct ca *ca, const char *reference, struct ca_answer *out, struct err *e);
 	MUST_USE int (*revoke)(struct ca *ca, const char *serial, int reason, struct err *e);
+	/*
+	 * A revocation list (RFC 5280, section 5) as DER, appended to out: entries in the order given, number not
+	 * negative and never smaller than before, next_s after now_s. NULL: this CA makes its own.
+	 * ERR_UNSUPPORTED: its certificate may not sign lists. ERR_LIMIT: too many entries. ERR_MALFORMED: a serial.
+	 */
+	MUST_USE int (*crl)(struct ca *ca, const struct ca_revoked *revoked, size_t count, int64_t number,
+		int64_t now_s, int64_t next_s, struct buf *out, struct err *e);
 	MUST_USE int (*check)(struct ca *ca, struct err *e); /* health, for /readyz */
 	/* Issuing certificate first, root last; borrowed until close. */
 	const STACK_OF(X509) *(*chain)(const struct ca *ca);

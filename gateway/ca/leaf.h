@@ -9,6 +9,7 @@
 #define GATEWAY_CA_LEAF_H
 
 #include "gateway/ca/ca.h"
+#include "gateway/ca/verifier.h"
 
 /* RFC 5280, section 4.1. OpenSSL's template macros take a single word for a type, hence the typedefs. */
 typedef struct {
@@ -45,12 +46,8 @@ MUST_USE int leaf_extensions_check(const LEAF *leaf, const struct ca_request *re
  */
 MUST_USE int leaf_extension(const LEAF *leaf, int nid, void **out, bool *critical, struct err *e);
 
-/*
- * ca_verify_issued(), with a context on which EVP_DigestVerifyInit() was done
- * for the issuer's key and its algorithm, which is copied, not changed; NULL:
- * made here.
- */
+/* ca_verify_issued(), with a verifier of the issuer's key and its algorithm; NULL: made here. */
 MUST_USE int leaf_verify(struct bytes cert, const struct ca_request *request, X509 *issuer,
-	const EVP_MD_CTX *prepared, struct err *e);
+	const struct verifier *verifier, struct err *e);
 
 #endif

@@ -190,8 +190,9 @@ put_authority_key_id(struct buf *b, struct bytes key_id)
 }
 
 static int
-common_extensions(struct buf *b, X509 *issuer, const struct ca_settings *settings, struct err *e)
+common_extensions(struct tbs_common *common, X509 *issuer, const struct ca_settings *settings, struct err *e)
 {
+	struct buf *b = &common->extensions;
 	const ASN1_OCTET_STRING *key_id = X509_get0_subject_key_id(issuer);
 
 	if (key_id == NULL || ASN1_STRING_length(key_id) <= 0)
@@ -201,7 +202,9 @@ common_extensions(struct buf *b, X509 *issuer, const struct ca_settings *setting
 	    (settings->ocsp_url != NULL && check_url(settings->ocsp_url, "ocsp_url", e) != 0) ||
 	    (settings->issuer_url != NULL && check_url(settings->issuer_url, "issuer_url", e) != 0))
 		return -1;
-	put_authority_key_id(b, bytes_of(ASN1_STRING_get0_data(key_id), (size_t)ASN1_STRING_length(key_id)));
+	put_authority_key_id(&common->key_id,
+		bytes_of(ASN1_STRING_get0_data(key_id), (size_t)ASN1_STRING_length(key_id)));
+	buf_append_bytes(b, buf_bytes(&common->key_id));
 	if (settings->crl_url != NULL)
 		put_crl_point(b, settings->crl_url);
 	if (settings->ocsp_url != NULL || settings->issuer_url != NULL)
@@ -237,13 +240,14 @@ tbs_common_make(struct tbs_common *common, X509 *issuer, const struct ca_setting
 	size_t len = 0;
 
 	if (common_signature(&common->signature, issuer, e) != 0 ||
-	    common_extensions(&common->extensions, issuer, settings, e) != 0)
+	    common_extensions(common, issuer, settings, e) != 0)
 		return -1;
 	/* The very octets of the issuing certificate: relying parties may compare names octet by octet. */
 	if (X509_NAME_get0_der(name, &der, &len) != 1)
 		return err_ossl(e, ERR_NOMEM, "issuer name");
 	buf_append(&common->issuer, der, len);
-	if (buf_failed(&common->signature) || buf_failed(&common->extensions) || buf_failed(&common->issuer))
+	if (buf_failed(&common->signature) || buf_failed(&common->extensions) || buf_failed(&common->issuer) ||
+	    buf_failed(&common->key_id))
 		return err_set(e, ERR_NOMEM, "certificate parts: no memory");
 	return 0;
 }
@@ -253,6 +257,7 @@ tbs_common_free(struct tbs_common *common)
 {
 	buf_free(&common->signature);
 	buf_free(&common->issuer);
+	buf_free(&common->key_id);
 	buf_free(&common->extensions);
 }
 

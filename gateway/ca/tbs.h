@@ -17,7 +17,8 @@
 struct tbs_common {
 	struct buf signature;  /* AlgorithmIdentifier */
 	struct buf issuer;     /* Name */
-	struct buf extensions; /* authorityKeyIdentifier, cRLDistributionPoints, authorityInfoAccess */
+	struct buf key_id;     /* the authorityKeyIdentifier extension */
+	struct buf extensions; /* it again, cRLDistributionPoints, authorityInfoAccess */
 };
 MUST_USE int tbs_common_make(struct tbs_common *common, X509 *issuer, const struct ca_settings *settings,
 	struct err *e);

@@ -182,29 +182,26 @@ context_make(const LEAF *leaf, X509 *issuer, EVP_MD_CTX **out, struct err *e)
 }
 
 static int
-signature_check(const LEAF *leaf, X509 *issuer, const EVP_MD_CTX *prepared, struct err *e)
+signature_check(const LEAF *leaf, X509 *issuer, const struct verifier *verifier, struct err *e)
 {
+	struct bytes signature = bytes_of(ASN1_STRING_get0_data(leaf->signature),
+		(size_t)ASN1_STRING_length(leaf->signature));
+	struct bytes signed_octets = bytes_of(leaf->tbs->enc.enc, (size_t)leaf->tbs->enc.len);
 	CLEANUP(EVP_MD_CTX) EVP_MD_CTX *ctx = NULL;
-	const ASN1_BIT_STRING *s = leaf->signature;
 
 	if (X509_ALGOR_cmp(leaf->tbs->signature, leaf->algorithm) != 0)
 		return err_set(e, ERR_DENIED, "it names two signature algorithms (RFC 5280, section 4.1.1.2)");
-	if (prepared == NULL) {
-		if (context_make(leaf, issuer, &ctx, e) != 0)
-			return -1;
-	} else {
-		ctx = EVP_MD_CTX_new();
-		if (ctx == NULL || EVP_MD_CTX_copy_ex(ctx, prepared) != 1)
-			return err_ossl(e, ERR_NOMEM, "signature check");
-	}
-	if (EVP_DigestVerify(ctx, ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s), leaf->tbs->enc.enc,
-	    (size_t)leaf->tbs->enc.len) != 1)
+	if (verifier != NULL)
+		return verifier_check(verifier, signed_octets, signature, e);
+	if (context_make(leaf, issuer, &ctx, e) != 0)
+		return -1;
+	if (EVP_DigestVerify(ctx, signature.at, signature.len, signed_octets.at, signed_octets.len) != 1)
 		return err_ossl(e, ERR_DENIED, "its signature is not the issuer's");
 	return 0;
 }
 
 static int
-leaf_check(struct bytes cert, const struct ca_request *request, X509 *issuer, const EVP_MD_CTX *prepared,
+leaf_check(struct bytes cert, const struct ca_request *request, X509 *issuer, const struct verifier *verifier,
 	struct err *e)
 {
 	CLEANUP(leaf) LEAF *leaf = NULL;
@@ -218,14 +215,14 @@ leaf_check(struct bytes cert, const struct ca_request *request, X509 *issuer, co
 	    leaf_extensions_check(leaf, request, e) != 0 ||
 	    leaf_names_check(leaf, request->spec, e) != 0 || issuer_check(leaf, issuer, e) != 0)
 		return -1;
-	return signature_check(leaf, issuer, prepared, e);
+	return signature_check(leaf, issuer, verifier, e);
 }
 
 int
-leaf_verify(struct bytes cert, const struct ca_request *request, X509 *issuer, const EVP_MD_CTX *prepared,
+leaf_verify(struct bytes cert, const struct ca_request *request, X509 *issuer, const struct verifier *verifier,
 	struct err *e)
 {
-	int result = leaf_check(cert, request, issuer, prepared, e);
+	int result = leaf_check(cert, request, issuer, verifier, e);
 
 	/* What a strange certificate leaves in OpenSSL's queue must not explain a later failure. */
 	if (result != 0)
