@@ -300,8 +300,23 @@ take_info(struct est_csr *csr, const ASN1_STRING *octets, struct err *e)
 	return take_attributes(csr, e);
 }
 
+static enum est_proof_rule
+proof_rule(enum est_csr_mode mode)
+{
+	switch (mode) {
+	case EST_CSR_PROVEN_SHA1:
+		return EST_PROOF_SHA1;
+	case EST_CSR_PROVEN_MD5:
+		return EST_PROOF_MD5;
+	case EST_CSR_PROVEN:
+	case EST_CSR_IGNORE_KEY:
+		break;
+	}
+	return EST_PROOF_SHA2;
+}
+
 static int
-prove(struct est_csr *csr, const CSR_OUTER *outer, struct err *e)
+prove(struct est_csr *csr, const CSR_OUTER *outer, enum est_csr_mode mode, struct err *e)
 {
 	/* The low three bits of flags count the unused bits of the last octet. */
 	if ((outer->signature->flags & 0x07) != 0)
@@ -309,7 +324,7 @@ prove(struct est_csr *csr, const CSR_OUTER *outer, struct err *e)
 	if (key_from_spki(csr->spki, &csr->key, &csr->facts, e) != 0)
 		return -1;
 	if (est_proof_check(string_bytes(outer->info), outer->algorithm, string_bytes(outer->signature),
-		    csr->key, &csr->facts, e) != 0)
+		    csr->key, &csr->facts, proof_rule(mode), e) != 0)
 		return -1;
 	return sha256(csr->spki, csr->spki_sha256, e);
 }
@@ -334,7 +349,7 @@ est_csr_parse(struct bytes der, enum est_csr_mode mode, struct est_csr **out, st
 		return err_ossl(e, ERR_MALFORMED, "PKCS#10 request");
 	if (take_info(csr, outer->info, e) != 0)
 		return -1;
-	if (mode == EST_CSR_PROVEN && prove(csr, outer, e) != 0)
+	if (mode != EST_CSR_IGNORE_KEY && prove(csr, outer, mode, e) != 0)
 		return -1;
 	if (sha256(csr->der, csr->sha256, e) != 0)
 		return -1;

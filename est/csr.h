@@ -13,7 +13,7 @@
 #define EST_CSR_ATTRS_MAX  32
 #define EST_CSR_EXTENSIONS_MAX 64
 #define EST_KEY_ID_MAX     255   /* DecryptKeyIdentifier and its asymmetric sibling */
-#define EST_CHALLENGE_MAX  255   /* RFC 2985, section 5.4.1 */
+#define EST_CHALLENGE_MAX  8192  /* octets; RFC 2985, section 5.4.1 says 255, but Intune's have about two thousand */
 
 struct est_csr_source; /* the decoded octets that the fields below point into; private */
 
@@ -38,6 +38,10 @@ enum est_csr_mode {
 	/* Serverkeygen (RFC 7030, section 4.4.1): the server makes the key, so key and signature are
 	   neither decoded nor verified. */
 	EST_CSR_IGNORE_KEY,
+	/* As PROVEN, and RSA signatures with SHA-1, or with SHA-1 and MD5, count too: for SCEP labels whose devices
+	   know nothing else. What they prove is possession, which a collision does not help to forge. */
+	EST_CSR_PROVEN_SHA1,
+	EST_CSR_PROVEN_MD5,
 };
 
 /*
@@ -50,7 +54,7 @@ enum est_csr_mode {
  *                  empty attribute that must be single, a duplicate extension, or not version 0
  * ERR_LIMIT        longer than EST_CSR_MAX, too deep, too many attributes or extensions,
  *                  a challenge or key identifier that is too long
- * ERR_UNSUPPORTED  key or signature algorithm nobody should use (MD5, SHA-1, tiny RSA)
+ * ERR_UNSUPPORTED  key or signature algorithm nobody should use (MD5, SHA-1 unless mode takes them, tiny RSA)
  * ERR_UNAUTHENTIC  its signature does not prove possession of its key
  */
 MUST_USE int est_csr_parse(struct bytes der, enum est_csr_mode mode, struct est_csr **out, struct err *e);

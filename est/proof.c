@@ -10,15 +10,18 @@ static const struct scheme {
 	int nid;
 	enum family family;
 	const EVP_MD *(*digest)(void); /* NULL: in the parameters, or none */
+	enum est_proof_rule rule;      /* the least that takes it */
 } schemes[] = {
-	{ NID_ecdsa_with_SHA256, FAMILY_ECDSA, ossl_sha256 },
-	{ NID_ecdsa_with_SHA384, FAMILY_ECDSA, ossl_sha384 },
-	{ NID_ecdsa_with_SHA512, FAMILY_ECDSA, ossl_sha512 },
-	{ NID_sha256WithRSAEncryption, FAMILY_RSA, ossl_sha256 },
-	{ NID_sha384WithRSAEncryption, FAMILY_RSA, ossl_sha384 },
-	{ NID_sha512WithRSAEncryption, FAMILY_RSA, ossl_sha512 },
-	{ NID_rsassaPss, FAMILY_PSS, NULL },
-	{ NID_ED25519, FAMILY_ED25519, NULL },
+	{ NID_ecdsa_with_SHA256, FAMILY_ECDSA, ossl_sha256, EST_PROOF_SHA2 },
+	{ NID_ecdsa_with_SHA384, FAMILY_ECDSA, ossl_sha384, EST_PROOF_SHA2 },
+	{ NID_ecdsa_with_SHA512, FAMILY_ECDSA, ossl_sha512, EST_PROOF_SHA2 },
+	{ NID_sha256WithRSAEncryption, FAMILY_RSA, ossl_sha256, EST_PROOF_SHA2 },
+	{ NID_sha384WithRSAEncryption, FAMILY_RSA, ossl_sha384, EST_PROOF_SHA2 },
+	{ NID_sha512WithRSAEncryption, FAMILY_RSA, ossl_sha512, EST_PROOF_SHA2 },
+	{ NID_rsassaPss, FAMILY_PSS, NULL, EST_PROOF_SHA2 },
+	{ NID_ED25519, FAMILY_ED25519, NULL, EST_PROOF_SHA2 },
+	{ NID_sha1WithRSAEncryption, FAMILY_RSA, EVP_sha1, EST_PROOF_SHA1 },
+	{ NID_md5WithRSAEncryption, FAMILY_RSA, EVP_md5, EST_PROOF_MD5 },
 };
 
 /* What a verification needs beside key, signature and data. */
@@ -106,12 +109,12 @@ pss_method(const X509_ALGOR *algorithm, struct method *out, struct err *e)
 }
 
 static int
-method_of(const X509_ALGOR *algorithm, struct method *out, struct err *e)
+method_of(const X509_ALGOR *algorithm, enum est_proof_rule rule, struct method *out, struct err *e)
 {
 	const struct scheme *scheme = scheme_of(OBJ_obj2nid(algorithm->algorithm));
 	char name[80] = "";
 
-	if (scheme == NULL) {
+	if (scheme == NULL || scheme->rule > rule) {
 		(void)OBJ_obj2txt(name, sizeof name, algorithm->algorithm, 0);
 		return err_set(e, ERR_UNSUPPORTED, "signature algorithm %s is not accepted", name);
 	}
@@ -185,12 +188,12 @@ verify_whole(struct bytes data, struct bytes signature, EVP_PKEY *key)
 
 int
 est_proof_check(struct bytes data, const X509_ALGOR *algorithm, struct bytes signature, EVP_PKEY *key,
-	const struct key_facts *facts, struct err *e)
+	const struct key_facts *facts, enum est_proof_rule rule, struct err *e)
 {
 	struct method method = { 0 };
 	bool good;
 
-	if (method_of(algorithm, &method, e) != 0)
+	if (method_of(algorithm, rule, &method, e) != 0)
 		return -1;
 	if (!fits(method.family, facts->kind))
 		return err_set(e, ERR_UNAUTHENTIC, "signature algorithm of another kind than the key");

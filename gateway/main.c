@@ -12,6 +12,7 @@
 #include "gateway/core/config.h"
 #include "gateway/core/init.h"
 #include "gateway/process.h"
+#include "scep/scep.h"
 
 #define CONFIG_DEFAULT "/etc/enrolld/enrolld.conf"
 #define PORT_DEFAULT 8443
@@ -52,17 +53,15 @@ make_directory(struct init_options *init)
 	struct err e;
 
 	init->now_s = time_now_s();
-	if (init->port < 1 || init->port > 65534) {
-		(void)fputs("enrolld: --port wants a number from 1 to 65534\n", stderr);
+	if (init->port < 1 || init->port > INIT_PORT_MAX) {
+		(void)fprintf(stderr, "enrolld: --port wants a number from 1 to %d\n", INIT_PORT_MAX);
 		return 2;
 	}
 	if (init_directory(init, &e) != 0) {
 		(void)fprintf(stderr, "enrolld: %s\n", e.text);
 		return 1;
 	}
-	(void)printf("%s is ready. Take %s/offline/root.key away from this machine, then:\n"
-		     "  enrolld -c %s/enrolld.conf\n",
-		init->dir, init->dir, init->dir);
+	init_print_next(stdout, init);
 	return 0;
 }
 
@@ -72,14 +71,14 @@ usage(FILE *out)
 	(void)fputs("usage: enrolld [-c FILE] [--check]\n"
 		    "       enrolld --init DIR [--port N] [--trust NAME=FILE]\n"
 		    "\n"
-		    "The gateway between a fleet's devices and its certificate authority: EST over HTTPS,\n"
-		    "checked against the ownership registry, recorded, explained.\n"
+		    "The gateway between a fleet's devices and its certificate authority: EST over HTTPS and\n"
+		    "SCEP, checked against the ownership registry, recorded, explained.\n"
 		    "\n"
 		    "  -c, --config FILE   the configuration (" CONFIG_DEFAULT ")\n"
 		    "      --check         say what is wrong with it, and stop\n"
 		    "      --init DIR      make a directory to begin with: two-tier CA, server certificate,\n"
 		    "                      registry and configuration, ready to serve on this machine\n"
-		    "      --port N        its HTTPS port (8443); the admin port is the next one\n"
+		    "      --port N        its HTTPS port (8443); the next ones are admin and plain HTTP (SCEP)\n"
 		    "      --trust NAME=FILE  take a manufacturer's root certificates into it\n"
 		    "      --config-manual print the settings as enrolld.conf(5) has them\n"
 		    "      --version       print the version\n"
@@ -104,7 +103,8 @@ main(int argc, char **argv)
 	struct err e = { 0 };
 	int option;
 
-	if (ossl_init(&e) != 0 || key_init(&e) != 0) {
+	/* Without OpenSSL's legacy provider only single DES and MD5 are missing; the configuration says whether they are wanted. */
+	if (ossl_init(&e) != 0 || key_init(&e) != 0 || (scep_init(&e) != 0 && e.code != ERR_UNSUPPORTED)) {
 		(void)fprintf(stderr, "enrolld: %s\n", e.text);
 		return 1;
 	}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/timefmt.h"
+#include "gateway/core/enroll.h"
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
 #include "gateway/http/control.h"
@@ -41,17 +42,26 @@ print_problem(void *arg, const char *text)
 	(void)fprintf(stderr, "%s\n", text);
 }
 
+struct addresses {
+	const char *https[CONFIG_LIST_MAX], *http[CONFIG_LIST_MAX];
+};
+
 static struct front_settings
-front_settings_of(const struct config *config, const char **listen)
+front_settings_of(const struct config *config, struct addresses *listen)
 {
 	size_t i;
 
 	for (i = 0; i < config->listen_https.count; i++)
-		listen[i] = config->listen_https.at[i];
+		listen->https[i] = config->listen_https.at[i];
+	for (i = 0; i < config->listen_http.count; i++)
+		listen->http[i] = config->listen_http.at[i];
 	return (struct front_settings){
-		.listen = listen,
+		.listen = listen->https,
 		.listen_count = config->listen_https.count,
-		.tls = true,
+		.tls = config->listen_https.count != 0,
+		.listen_plain = listen->http,
+		.listen_plain_count = config->listen_http.count,
+		.takes_long_target = server_takes_long_target,
 		.certificate = config->tls_certificate,
 		.key = config->tls_key,
 		.min_version = config->tls_min_version,
@@ -93,6 +103,7 @@ take_lock(struct process *p, const struct config *config, struct err *e)
 static int
 open_state(struct process *p, const struct config *config, struct err *e)
 {
+	char seal[CONFIG_PATH_MAX + 8];
 	struct store_settings store = { .path = config->store_path,
 		.readers = config->store_readers,
 		.cache_kib = config->store_cache_kib };
@@ -107,17 +118,33 @@ open_state(struct process *p, const struct config *config, struct err *e)
 		return -1;
 	if (limiter_new(STRANGER_SLOTS, STRANGER_ROWS, STRANGER_S, STRANGER_S, &p->gateway.strangers, e) != 0)
 		return -1;
+	(void)snprintf(seal, sizeof seal, "%s.key", config->store_path);
+	if (crl_cache_new(&p->gateway.crls, e) != 0 || seal_load(seal, &p->gateway.seal, e) != 0)
+		return -1;
+	/* A worker that waits for an MDM serves nobody; the other half goes on. */
+	p->gateway.mdm_calls_max = config->threads_workers < 2 ? 1 : config->threads_workers / 2;
 	return limiter_new(LIMITER_SLOTS, config->limit_auth_failures, config->limit_auth_window_s,
 		config->limit_auth_lock_s, &p->gateway.by_address, e);
+}
+
+static void
+log_addresses(const struct front *front, const struct front_settings *settings)
+{
+	size_t i, https = settings->listen_count;
+
+	for (i = 0; i < https; i++)
+		log_text(LOG_LEVEL_INFO, "listen", "%s, port %d", settings->listen[i], front_port(front, i));
+	for (i = 0; i < settings->listen_plain_count; i++)
+		log_text(LOG_LEVEL_INFO, "listen", "%s, port %d, plain HTTP: SCEP and revocation lists",
+			settings->listen_plain[i], front_port(front, https + i));
 }
 
 static int
 start(struct process *p, struct config *config, struct err *e)
 {
-	const char *listen[CONFIG_LIST_MAX];
-	struct front_settings front = front_settings_of(config, listen);
+	struct addresses listen;
+	struct front_settings front = front_settings_of(config, &listen);
 	struct world *world = NULL;
-	size_t i;
 
 	if (open_state(p, config, e) != 0) {
 		config_free(config);
@@ -135,8 +162,7 @@ start(struct process *p, struct config *config, struct err *e)
 	    control_start(&p->gateway, config->control_socket, config->control_mode, config->control_group,
 		    &p->control, e) != 0)
 		return -1;
-	for (i = 0; i < front.listen_count; i++)
-		log_text(LOG_LEVEL_INFO, "listen", "%s, port %d", listen[i], front_port(p->front, i));
+	log_addresses(p->front, &front);
 	log_text(LOG_LEVEL_INFO, "ready", "enrolld %s, policy %.12s", ENROLLD_VERSION, config->version);
 	return 0;
 }
@@ -154,6 +180,8 @@ stop(struct process *p, int64_t grace_s)
 	limiter_free(p->gateway.by_asset);
 	limiter_free(p->gateway.by_address);
 	limiter_free(p->gateway.strangers);
+	crl_cache_free(p->gateway.crls);
+	seal_free(p->gateway.seal);
 	world_swap(NULL);
 	if (p->lock >= 0)
 		(void)close(p->lock);
@@ -170,14 +198,14 @@ log_problem(void *arg, const char *text)
 static int
 reload(struct process *p, const char *path, struct err *e)
 {
-	const char *listen[CONFIG_LIST_MAX];
+	struct addresses listen;
 	struct front_settings front;
 	struct config *config = NULL;
 	struct world *world = NULL;
 
 	if (config_load(path, log_problem, NULL, &config) != 0)
 		return err_set(e, ERR_MALFORMED, "%s has mistakes; the former configuration stays in force", path);
-	front = front_settings_of(config, listen);
+	front = front_settings_of(config, &listen);
 	if (world_load(config, &world, e) != 0)
 		return -1;
 	if (front_reload_tls(p->front, &front, e) != 0) {

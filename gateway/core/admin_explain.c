@@ -48,24 +48,36 @@ read_csr(const struct admin_call *call, struct buf *out, struct err *e)
 	return est_body_decode(buf_bytes(&body), true, out, e);
 }
 
+static const struct {
+	const char *name;
+	enum enroll_op op;
+	const char *proof; /* unless another is given */
+} ops[] = { { "enroll", ENROLL_NEW, "certificate" }, { "renew", ENROLL_RENEW, "own" },
+	{ "keygen", ENROLL_KEYGEN, "certificate" } };
+
+static const struct {
+	const char *name;
+	enum proof_kind kind;
+} proofs[] = { { "certificate", PROOF_CERTIFICATE }, { "secret", PROOF_SECRET }, { "own", PROOF_OWN },
+	{ "mdm", PROOF_MDM } };
+
 static int
 choose(const struct admin_call *call, struct enroll_request *request, enum proof_kind *proof, struct err *e)
 {
-	const char *op = admin_text_or(call, "op", "enroll");
-	const char *how = admin_text_or(call, "proof", strcmp(op, "renew") == 0 ? "own" : "certificate");
+	const char *op = admin_text_or(call, "op", ops[0].name), *how;
+	size_t o = 0, p = 0;
 
-	request->op = ENROLL_NEW;
-	if (strcmp(op, "renew") == 0)
-		request->op = ENROLL_RENEW;
-	else if (strcmp(op, "enroll") != 0)
-		return err_set(e, ERR_MALFORMED, "\"%.20s\" is not enroll or renew", op);
-	*proof = PROOF_CERTIFICATE;
-	if (strcmp(how, "own") == 0)
-		*proof = PROOF_OWN;
-	else if (strcmp(how, "secret") == 0)
-		*proof = PROOF_SECRET;
-	else if (strcmp(how, "certificate") != 0)
-		return err_set(e, ERR_MALFORMED, "\"%.20s\" is not certificate, secret or own", how);
+	while (o < sizeof ops / sizeof ops[0] && strcmp(op, ops[o].name) != 0)
+		o++;
+	if (o == sizeof ops / sizeof ops[0])
+		return err_set(e, ERR_MALFORMED, "\"%.20s\" is not enroll, renew or keygen", op);
+	how = admin_text_or(call, "proof", ops[o].proof);
+	while (p < sizeof proofs / sizeof proofs[0] && strcmp(how, proofs[p].name) != 0)
+		p++;
+	if (p == sizeof proofs / sizeof proofs[0])
+		return err_set(e, ERR_MALFORMED, "\"%.20s\" is not certificate, secret, own or mdm", how);
+	request->op = ops[o].op;
+	*proof = proofs[p].kind;
 	return 0;
 }
 

@@ -70,6 +70,11 @@ admin_request_show(struct admin_call *call, struct err *e)
 	if (found <= 0)
 		return found < 0 ? -1 : err_set(e, ERR_DENIED, "no request %" PRId64, id);
 	call->result = json_of_request(&row);
+	/* One that carries a challenge is not shown: whoever may approve a device need not be able to be it. */
+	if (seal_is(buf_bytes(&csr))) {
+		(void)json_object_set_new(call->result, "csr", json_null());
+		return 0;
+	}
 	buf_append_text(&pem, "-----BEGIN CERTIFICATE REQUEST-----\n");
 	base64_encode(&pem, buf_bytes(&csr), 64);
 	buf_append_text(&pem, "-----END CERTIFICATE REQUEST-----\n");

@@ -50,31 +50,57 @@ find_asset(const struct admin_call *call, struct asset *asset, struct err *e)
 	return found < 0 ? -1 : 0;
 }
 
+/* A secret for a door that does not take it would only be found out in the field. */
+static int
+check_label(const struct config *config, const char *name, bool scep, struct err *e)
+{
+	const struct config_label *label = config_label(config, name);
+
+	if (label == NULL)
+		return err_set(e, ERR_MALFORMED, "no label \"%.60s\"", name);
+	if (scep && (label->protocols & PROTOCOL_SCEP) == 0)
+		return err_set(e, ERR_MALFORMED, "label \"%.60s\" does not speak SCEP; leave --scep out", name);
+	if (!scep && (label->protocols & PROTOCOL_EST) == 0)
+		return err_set(e, ERR_MALFORMED, "label \"%.60s\" does not speak EST; add --scep", name);
+	return 0;
+}
+
 /* "" is a label too, the one of paths without a name; only an absent argument, or "*", means any. */
 static int
 choose_label(const struct admin_call *call, char out[STORE_NAME_MAX], struct err *e)
 {
 	const json_t *given = json_object_get(call->args, "label");
 	const char *name = given == NULL ? "*" : json_string_value(given);
-	struct world *world = world_get();
-	bool known = strcmp(name, "*") == 0 || config_label(world->config, name) != NULL;
+	struct world *world;
+	int result = 0;
 
-	world_put(world);
-	if (!known)
-		return err_set(e, ERR_MALFORMED, "no label \"%.60s\"", name);
-	(void)snprintf(out, STORE_NAME_MAX, "%s", name);
-	return 0;
+	if (strcmp(name, "*") != 0) {
+		world = world_get();
+		result = check_label(world->config, name, admin_flag(call, "scep"), e);
+		world_put(world);
+	}
+	if (result == 0)
+		(void)snprintf(out, STORE_NAME_MAX, "%s", name);
+	return result;
 }
 
+/* What is hashed is the secret alone, without the number of its row, which is not known before. */
 static int
 put_secret(struct admin_call *call, const struct asset *asset, struct secret_row *row, const char *secret,
 	struct err *e)
 {
+	bool scep = strcmp(row->protocol, "scep") == 0;
+	char challenge[CHALLENGE_MAX];
+	int64_t id = 0;
+
 	if (random_octets(row->salt, sizeof row->salt, e) != 0 || secret_hash(row->salt, secret, row->hash, e) != 0 ||
-	    call->gateway->store_ops->secret_put(call->gateway->store, row, call->actor, call->now_s, e) != 0)
+	    call->gateway->store_ops->secret_put(call->gateway->store, row, call->actor, call->now_s, &id, e) != 0)
 		return -1;
-	call->result = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "tag", asset->tag, "secret", secret, "protocol",
-		row->protocol, "label", row->label, "once", row->once, "expires", json_of_time(row->expires_s));
+	challenge_text(id, secret, challenge);
+	call->result = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "tag", asset->tag, "secret",
+		scep ? challenge : secret, "protocol", row->protocol, "label", row->label, "once", row->once, "expires",
+		json_of_time(row->expires_s));
+	OPENSSL_cleanse(challenge, sizeof challenge);
 	return 0;
 }
 

@@ -45,6 +45,7 @@ find_own(struct attempt *a, struct err *e)
 		return store_failed(e);
 	a->asset_matches = found;
 	a->proof.kind = PROOF_OWN;
+	a->current = a->request->client_cert;
 	a->proof.cert_id = row.id;
 	a->proof.cert_not_after_s = row.not_after_s;
 	a->proof.cert_revoked = row.status != CERT_VALID;
@@ -53,9 +54,8 @@ find_own(struct attempt *a, struct err *e)
 	return 1;
 }
 
-/* One more anchor: the first asset is kept, a second one makes the match ambiguous. */
-static int
-match_anchor(struct attempt *a, const struct anchor *anchor, struct err *e)
+int
+attempt_match_anchor(struct attempt *a, const struct anchor *anchor, struct err *e)
 {
 	struct asset asset;
 	struct owner owner;
@@ -85,7 +85,7 @@ find_by_anchors(struct attempt *a, const char *set, struct err *e)
 	a->proof.kind = PROOF_CERTIFICATE;
 	(void)snprintf(a->proof.text, sizeof a->proof.text, "certificate of %.100s without a known identity", set);
 	for (i = 0; i < count; i++)
-		if (match_anchor(a, &anchors[i], e) != 0)
+		if (attempt_match_anchor(a, &anchors[i], e) != 0)
 			return -1;
 	if (count > 0)
 		(void)snprintf(a->proof.text, sizeof a->proof.text, "%s %.60s %.100s",
@@ -112,8 +112,8 @@ by_certificate(struct attempt *a, struct err *e)
 	return find_by_anchors(a, verdict.set, e);
 }
 
-static bool
-secret_matches(const struct attempt *a, const struct secret_row *row, const char *secret)
+bool
+attempt_secret_matches(const struct attempt *a, const struct secret_row *row, const char *secret)
 {
 	uint8_t hash[32];
 	struct err ignored;
@@ -138,7 +138,7 @@ find_secret(struct attempt *a, struct err *e)
 	if (count < 0)
 		return store_failed(e);
 	for (i = 0; i < count; i++)
-		if (secret_matches(a, &rows[i], a->request->secret) && (match == NULL || rows[i].used_s == 0))
+		if (attempt_secret_matches(a, &rows[i], a->request->secret) && (match == NULL || rows[i].used_s == 0))
 			match = &rows[i];
 	if (match == NULL)
 		return 0;
@@ -152,20 +152,15 @@ find_secret(struct attempt *a, struct err *e)
 static struct bytes
 peer_key(const struct attempt *a)
 {
-	return bytes_of_text(a->request->peer);
+	return bytes_of(a->peer_net, a->peer_net_len);
 }
 
-static struct bytes
-user_key(const struct attempt *a)
+int
+attempt_locked(struct attempt *a, const char *name, struct err *e)
 {
-	return bytes_of_text(a->request->user);
-}
-
-static int
-locked(struct attempt *a, struct err *e)
-{
-	int64_t by_address = limiter_check(a->gateway->by_address, peer_key(a), a->request->now_s);
-	int64_t by_asset = limiter_check(a->gateway->by_asset, user_key(a), a->request->now_s);
+	int64_t now_s = a->request->now_s;
+	int64_t by_address = limiter_check(a->gateway->by_address, peer_key(a), now_s);
+	int64_t by_asset = name == NULL ? 0 : limiter_check(a->gateway->by_asset, bytes_of_text(name), now_s);
 
 	if (by_address == 0 && by_asset == 0)
 		return 0;
@@ -175,12 +170,26 @@ locked(struct attempt *a, struct err *e)
 		by_address > by_asset ? "address" : "name", (long long)a->result->retry_after_s);
 }
 
+void
+attempt_wrong_secret(struct attempt *a, const char *name)
+{
+	(void)limiter_failed(a->gateway->by_address, peer_key(a), a->request->now_s);
+	if (name != NULL)
+		(void)limiter_failed(a->gateway->by_asset, bytes_of_text(name), a->request->now_s);
+}
+
+static bool
+has_secret(const struct enroll_request *request)
+{
+	return request->user != NULL && request->secret != NULL && request->secret[0] != '\0';
+}
+
 static int
 by_secret(struct attempt *a, struct err *e)
 {
 	int found, right = 0;
 
-	if (locked(a, e) != 0)
+	if (attempt_locked(a, a->request->user, e) != 0)
 		return -1;
 	found = a->gateway->store_ops->asset_by_tag(a->read, a->request->user, &a->asset, &a->owner, e);
 	if (found < 0)
@@ -190,12 +199,11 @@ by_secret(struct attempt *a, struct err *e)
 	if (right < 0)
 		return -1;
 	if (right == 0) {
-		(void)limiter_failed(a->gateway->by_address, peer_key(a), a->request->now_s);
-		(void)limiter_failed(a->gateway->by_asset, user_key(a), a->request->now_s);
+		attempt_wrong_secret(a, a->request->user);
 		return err_set(e, ERR_UNAUTHENTIC, "wrong name or secret");
 	}
 	/* Only the asset is forgiven: a peer that owns one secret could otherwise guess others' for ever. */
-	limiter_passed(a->gateway->by_asset, user_key(a));
+	limiter_passed(a->gateway->by_asset, bytes_of_text(a->request->user));
 	a->asset_matches = 1;
 	a->proof.kind = PROOF_SECRET;
 	(void)snprintf(a->proof.text, sizeof a->proof.text, "secret of %.120s", a->asset.tag);
@@ -203,28 +211,122 @@ by_secret(struct attempt *a, struct err *e)
 	return 0;
 }
 
-int
-attempt_authenticate(struct attempt *a, struct err *e)
+/* After a certificate that proves nothing: a name and password may stand in for it, a challenge may not. */
+static bool
+secret_may_do(const struct attempt *a, struct err *e)
 {
 	const struct enroll_request *request = a->request;
-	unsigned auth = request->label->policy.auth;
-	bool secret = request->user != NULL && request->secret != NULL && request->secret[0] != '\0';
 
-	a->asset_matches = 0;
-	a->secret_id = a->secret_used_by = 0;
-	a->proof = (struct proof){ .kind = PROOF_NONE };
-	if (request->client_cert == NULL && !secret)
-		return err_set(e, ERR_UNAUTHENTIC, "no client certificate and no secret");
+	/* Where only certificates count, asking for a password (401) would mislead. */
+	if (e->code == ERR_UNAUTHENTIC && (request->label->policy.auth & AUTH_SECRET) == 0)
+		e->code = ERR_DENIED;
+	return e->code == ERR_UNAUTHENTIC && has_secret(request);
+}
+
+/* The certificate that a stored renewal was asked for with: the one its own replaced, or will. */
+static int
+find_renewed(struct attempt *a, struct cert_row *row, struct err *e)
+{
+	const struct store_ops *ops = a->gateway->store_ops;
+	CLEANUP(buf) struct buf der = { 0 };
+	struct cert_row issued;
+
+	if (a->polled->state != REQUEST_ISSUED)
+		return attempt_newest_cert(a, row, &a->renewed, e);
+	if (ops->cert_by_id(a->read, a->polled->cert_id, &issued, e) != 1 ||
+	    ops->cert_by_id(a->read, issued.replaces_id, row, e) != 1 || ops->cert_der(a->read, row->id, &der, e) != 1)
+		return err_set(e, ERR_UPSTREAM, "the certificate that request %lld renewed cannot be read",
+			(long long)a->polled->id);
+	return x509_from_der(buf_bytes(&der), &a->renewed, e) == 0 ? 1 : -1;
+}
+
+static int
+renew_again(struct attempt *a, struct err *e)
+{
+	struct cert_row row;
+	int found;
+
+	X509_free(a->renewed);
+	a->renewed = NULL;
+	found = find_renewed(a, &row, e);
+	if (found < 0)
+		return -1;
+	if (found == 0)
+		return err_set(e, ERR_DENIED, "the certificate that was to be renewed is not valid any more");
+	a->current = a->renewed;
+	a->proof.cert_id = row.id;
+	a->proof.cert_not_after_s = row.not_after_s;
+	a->proof.cert_revoked = row.status != CERT_VALID;
+	(void)snprintf(a->proof.cert_profile, sizeof a->proof.cert_profile, "%s", row.profile);
+	return 0;
+}
+
+/* Who asked first has proven itself then; who asks now has proven to hold the key of the request. */
+static int
+by_request(struct attempt *a, struct err *e)
+{
+	const struct store_ops *ops = a->gateway->store_ops;
+	struct secret_row secret = { 0 };
+	int found = ops->asset_by_id(a->read, a->polled->asset_id, &a->asset, &a->owner, e);
+
+	if (found < 0)
+		return store_failed(e);
+	a->asset_matches = found;
+	a->proof.kind = (enum proof_kind)a->polled->proof_kind;
+	(void)snprintf(a->proof.text, sizeof a->proof.text, "%s", a->polled->proof);
+	a->secret_id = a->polled->secret_id;
+	if (a->secret_id != 0 && ops->secret_by_id(a->read, a->secret_id, &secret, e) < 0)
+		return store_failed(e);
+	a->secret_used_by = secret.used_s == 0 ? 0 : secret.used_request_id;
+	return a->proof.kind == PROOF_OWN && found == 1 ? renew_again(a, e) : 0;
+}
+
+static int
+authenticate(struct attempt *a, struct err *e)
+{
+	const struct enroll_request *request = a->request;
+
+	if (a->polled != NULL && request->client_cert == NULL)
+		return by_request(a, e);
 	if (request->client_cert != NULL) {
 		if (by_certificate(a, e) == 0)
 			return 0;
-		/* Where only certificates count, asking for a password (401) would mislead. */
-		if (e->code == ERR_UNAUTHENTIC && (auth & AUTH_SECRET) == 0)
-			e->code = ERR_DENIED;
-		if (e->code != ERR_UNAUTHENTIC || !secret)
+		if (!secret_may_do(a, e))
 			return -1;
 	}
-	if ((auth & AUTH_SECRET) == 0)
+	if (request->challenge)
+		return attempt_by_challenge(a, e);
+	if (!has_secret(request))
+		return err_set(e, ERR_UNAUTHENTIC, "no client certificate and no secret");
+	if ((request->label->policy.auth & AUTH_SECRET) == 0)
 		return err_set(e, ERR_UNAUTHENTIC, "this label takes no secrets");
 	return by_secret(a, e);
+}
+
+static enum enroll_op
+op_of(const struct attempt *a)
+{
+	if (a->request->op != ENROLL_EITHER)
+		return a->request->op;
+	return a->proof.kind == PROOF_OWN ? ENROLL_RENEW : ENROLL_NEW;
+}
+
+int
+attempt_authenticate(struct attempt *a, struct err *e)
+{
+	int result;
+
+	a->asset_matches = 0;
+	a->secret_id = a->secret_used_by = 0;
+	a->challenge_once = false;
+	a->current = NULL;
+	a->proof = (struct proof){ .kind = PROOF_NONE };
+	result = authenticate(a, e);
+	a->op = op_of(a);
+	/* Whoever else this is, the request is not theirs. */
+	if (result == 0 && a->polled != NULL && (a->asset_matches != 1 || a->asset.id != a->polled->asset_id)) {
+		a->refusal = "request.unknown";
+		return err_set(e, ERR_DENIED, "no such transaction of this device");
+	}
+	return result;
 }

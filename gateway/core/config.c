@@ -29,6 +29,23 @@ report_syntax(struct config_reader *r)
 		len == 0 ? "" : "\"");
 }
 
+/* What one setting says together with another, or with this machine. */
+static void
+settle(struct config *config)
+{
+	size_t i;
+
+	if (config->store_readers == 0)
+		config->store_readers = config->threads_workers;
+	for (i = 0; i < config->label_count; i++) {
+		struct config_label *label = &config->labels[i];
+
+		label->scep_algorithms |= SCEP_ALGORITHMS_DEFAULT;
+		if (label->scep_insecure)
+			label->scep_algorithms |= SCEP_ALGORITHMS_LEGACY | SCEP_ALGORITHMS_CISCO;
+	}
+}
+
 static void
 parse(struct config_reader *r)
 {
@@ -40,8 +57,7 @@ parse(struct config_reader *r)
 		return;
 	}
 	config_fill(r);
-	if (r->config->store_readers == 0)
-		r->config->store_readers = r->config->threads_workers;
+	settle(r->config);
 	config_check(r);
 	config_check_files(r);
 }
@@ -115,6 +131,8 @@ config_free(struct config *config)
 	free(config->trust);
 	free(config->identity);
 	free(config->cas);
+	free(config->ras);
+	free(config->mdms);
 	free(config->profiles);
 	free(config->labels);
 	free(config);
@@ -150,5 +168,27 @@ config_ca(const struct config *config, const char *name)
 	for (i = 0; i < config->ca_count; i++)
 		if (strcmp(config->cas[i].name, name) == 0)
 			return &config->cas[i];
+	return NULL;
+}
+
+const struct config_ra *
+config_ra(const struct config *config, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < config->ra_count; i++)
+		if (strcmp(config->ras[i].name, name) == 0)
+			return &config->ras[i];
+	return NULL;
+}
+
+const struct config_mdm *
+config_mdm(const struct config *config, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < config->mdm_count; i++)
+		if (strcmp(config->mdms[i].name, name) == 0)
+			return &config->mdms[i];
 	return NULL;
 }

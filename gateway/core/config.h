@@ -14,6 +14,7 @@
 #include "est/body.h"
 #include "policy/identity.h"
 #include "policy/profile.h"
+#include "scep/scep.h"
 
 #define CONFIG_PATH_MAX 512
 #define CONFIG_LIST_MAX 16
@@ -36,7 +37,29 @@ struct config_ca {
 	char certificate[CONFIG_PATH_MAX];
 	char key[CONFIG_PATH_MAX];
 	struct config_list chain;
+	char next[CONFIG_PATH_MAX];  /* the certificate that follows (SCEP GetNextCACert); "": none */
+	int64_t crl_lifetime_s;      /* thisUpdate to nextUpdate */
 	char crl_url[TEMPLATE_MAX], ocsp_url[TEMPLATE_MAX], issuer_url[TEMPLATE_MAX];
+};
+
+/* A registration authority of SCEP: the RSA certificates that devices encrypt to and that answers are signed with. */
+struct config_ra {
+	char name[REG_TEXT_MAX];
+	char certificate[CONFIG_PATH_MAX], key[CONFIG_PATH_MAX];                 /* signs, and decrypts unless ... */
+	char decrypt_certificate[CONFIG_PATH_MAX], decrypt_key[CONFIG_PATH_MAX]; /* ... these are given; "": none */
+	struct config_list previous_certificates, previous_keys; /* still decrypt, for devices that cached them */
+};
+
+/* A service that vouches for SCEP challenges. */
+struct config_mdm {
+	char name[REG_TEXT_MAX];      /* also the issuer of the anchors its identity rules give */
+	char type[32];                /* "intune", "webhook" */
+	char url[TEMPLATE_MAX];
+	char token_url[TEMPLATE_MAX], client_id[TEMPLATE_MAX], provider[REG_TEXT_MAX]; /* intune */
+	char notify_url[TEMPLATE_MAX]; /* webhook: where outcomes are told; "": nowhere */
+	char secret_file[CONFIG_PATH_MAX]; /* client secret or bearer token; "": none */
+	char ca[CONFIG_PATH_MAX];     /* PEM file: the only CAs the service's certificate may come from */
+	int64_t deadline_s;           /* of one call, all in all */
 };
 
 enum content_type_style {
@@ -44,6 +67,10 @@ enum content_type_style {
 	CONTENT_TYPE_PLAIN,       /* no parameter anywhere */
 	CONTENT_TYPE_EVERYWHERE,  /* the parameter on /cacerts too */
 };
+
+#define PROTOCOL_EST  1u
+#define PROTOCOL_SCEP 2u
+#define PROTOCOL_COAP 4u
 
 struct config_label {
 	struct label_policy policy;
@@ -60,12 +87,20 @@ struct config_label {
 	bool transfer_encoding_header; /* send Content-Transfer-Encoding: base64 */
 	int64_t retry_after_s;
 	char realm[REG_TEXT_MAX];
+	unsigned protocols;         /* PROTOCOL_* it is offered over */
+	char scep_ra[REG_TEXT_MAX]; /* "": none; needed for PROTOCOL_SCEP */
+	char scep_mdm[REG_TEXT_MAX]; /* who vouches for challenges (AUTH_MDM); "": none */
+	unsigned scep_algorithms;   /* SCEP_*: the defaults, and what scep_allow and scep_legacy add */
+	bool scep_insecure;         /* scep_legacy = "insecure-cisco": every use of it is logged */
+	bool scep_chain;            /* CertRep carries the CA's certificate beside the new one */
+	bool scep_ra_bundle;        /* GetCACert answers the RA bundle; false: the RA certificate alone */
 };
 
 struct config {
 	char path[CONFIG_PATH_MAX]; /* of the file itself; relative paths in it start at its folder */
 	char version[65];           /* SHA-256 of the file, hex: the policy version of decisions */
 	struct config_list listen_https;  /* "[::]:8443", "0.0.0.0:8443" */
+	struct config_list listen_http;   /* plain, for SCEP and revocation lists only; none by default */
 	char listen_admin[REG_TEXT_MAX];  /* "127.0.0.1:9090"; "": none */
 	char control_socket[CONFIG_PATH_MAX];
 	int control_mode;                 /* file permissions, octal in the file as "0660" */
@@ -95,11 +130,15 @@ struct config {
 	int64_t limit_auth_window_s, limit_auth_lock_s;
 	int64_t stop_grace_s;             /* how long a stop waits for requests under way */
 
+	struct config_list scep_suffixes; /* "/pkiclient.exe": paths that devices append or have built in */
+
 	char keygen_master[CONFIG_PATH_MAX]; /* file with the octets the per-asset key-wrap keys come from; "": none */
 
 	struct config_trust *trust;   size_t trust_count;
 	struct identity_rule *identity; size_t identity_count;
 	struct config_ca *cas;        size_t ca_count;
+	struct config_ra *ras;        size_t ra_count;
+	struct config_mdm *mdms;      size_t mdm_count;
 	struct profile *profiles;     size_t profile_count;
 	struct config_label *labels;  size_t label_count;
 };
@@ -124,5 +163,7 @@ void config_print_manual(FILE *out);
 const struct profile *config_profile(const struct config *config, const char *name);
 const struct config_label *config_label(const struct config *config, const char *name);
 const struct config_ca *config_ca(const struct config *config, const char *name);
+const struct config_ra *config_ra(const struct config *config, const char *name);
+const struct config_mdm *config_mdm(const struct config *config, const char *name);
 
 #endif

@@ -64,15 +64,27 @@ check_names(struct config_reader *r, enum config_section_id id)
 	}
 }
 
-/* A name that leads nowhere; an empty one was reported as missing. */
-static bool
-check_reference(struct config_reader *r, enum config_section_id from, size_t i, const char *key,
+/* An empty name was reported as missing, or may be. */
+bool
+config_check_reference(struct config_reader *r, enum config_section_id from, size_t i, const char *key,
 	enum config_section_id to, const char *name)
 {
 	if (name[0] == '\0' || exists(r, to, name))
 		return true;
 	config_complain(r, from, i, key, "there is no \"%s\" in %s", name, config_sections[to].name);
 	return false;
+}
+
+/* An MDM vouches for the names of a request: there is no certificate yet. */
+static void
+check_managed(struct config_reader *r, size_t i)
+{
+	enum identity_field field = r->config->identity[i].field;
+
+	if (field == IDENTITY_CERT_SERIAL || field == IDENTITY_SPKI_SHA256)
+		config_complain(r, SECTION_IDENTITY, i, "field",
+			"a request to an MDM has no certificate: \"%s\" would never match; read one of its names",
+			identity_field_name(field));
 }
 
 static void
@@ -82,15 +94,18 @@ check_identity(struct config_reader *r, size_t i)
 	struct identity_rules *compiled = NULL;
 	struct err e;
 
-	(void)check_reference(r, SECTION_IDENTITY, i, "trust", SECTION_TRUST, rule->trust);
+	if (exists(r, SECTION_MDMS, rule->trust))
+		check_managed(r, i);
+	else if (rule->trust[0] != '\0' && !exists(r, SECTION_TRUST, rule->trust))
+		config_complain(r, SECTION_IDENTITY, i, "trust", "there is no \"%s\" in trust or mdms", rule->trust);
 	if (identity_rules_new(rule, 1, &compiled, &e) != 0)
 		config_complain(r, SECTION_IDENTITY, i, "pattern", "%s", e.text);
 	else
 		identity_rules_free(compiled);
 }
 
-static bool
-is_url(const char *text)
+bool
+config_is_url(const char *text)
 {
 	static const char *const schemes[] = { "http://", "https://" };
 	const char *c;
@@ -108,7 +123,7 @@ is_url(const char *text)
 static void
 check_url(struct config_reader *r, size_t i, const char *key, const char *url)
 {
-	if (url[0] != '\0' && !is_url(url))
+	if (url[0] != '\0' && !config_is_url(url))
 		config_complain(r, SECTION_CAS, i, key, "\"%.80s\" is not an http or https URL", url);
 }
 
@@ -167,7 +182,7 @@ check_label_trust(struct config_reader *r, size_t i)
 	size_t t;
 
 	for (t = 0; t < label->trust_count; t++)
-		if (!check_reference(r, SECTION_LABELS, i, "trust", SECTION_TRUST, label->trust[t]))
+		if (!config_check_reference(r, SECTION_LABELS, i, "trust", SECTION_TRUST, label->trust[t]))
 			known = false;
 	if ((label->policy.auth & AUTH_CERTIFICATE) == 0 || !known)
 		return;
@@ -220,8 +235,8 @@ check_label(struct config_reader *r, size_t i)
 		config_complain(r, SECTION_LABELS, i, "name", "\"%s\" is an EST operation; choose another name", name);
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		config_complain(r, SECTION_LABELS, i, "name", "\"%s\" can stand in no path; choose another name", name);
-	(void)check_reference(r, SECTION_LABELS, i, "profile", SECTION_PROFILES, label->profile);
-	(void)check_reference(r, SECTION_LABELS, i, "ca", SECTION_CAS, label->ca);
+	(void)config_check_reference(r, SECTION_LABELS, i, "profile", SECTION_PROFILES, label->profile);
+	(void)config_check_reference(r, SECTION_LABELS, i, "ca", SECTION_CAS, label->ca);
 	check_label_trust(r, i);
 	check_label_registrars(r, i);
 	for (n = 0; n < label->csrattrs.count; n++)
@@ -251,6 +266,7 @@ config_check(struct config_reader *r)
 		check_profile(r, i);
 	for (i = 0; i < config->label_count; i++)
 		check_label(r, i);
+	config_check_scep(r);
 	if (config->label_count == 0)
 		config_report(r, r->groups[SECTION_LABELS], "no labels: nobody could enroll");
 }

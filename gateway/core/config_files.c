@@ -68,25 +68,48 @@ address_parse(const char *text, struct address *out)
 	return true;
 }
 
+static bool
+contains(const struct config_list *list, size_t count, const char *text)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (strcmp(list->at[i], text) == 0)
+			return true;
+	return false;
+}
+
+/* other: addresses that are taken already. */
+static void
+check_addresses(struct config_reader *r, const char *key, const struct config_list *list, const char *port,
+	const struct config_list *other)
+{
+	struct address address;
+	size_t i;
+
+	for (i = 0; i < list->count; i++) {
+		const char *text = list->at[i];
+
+		if (!address_parse(text, &address))
+			config_complain(r, SECTION_LISTEN, 0, key,
+				"\"%.60s\" is not an address and port like \"[::]:%s\" or \"0.0.0.0:%s\"", text, port, port);
+		else if (!address.any_port && contains(list, i, text))
+			config_complain(r, SECTION_LISTEN, 0, key, "\"%.60s\" stands there twice", text);
+		else if (!address.any_port && contains(other, other->count, text))
+			config_complain(r, SECTION_LISTEN, 0, key,
+				"\"%.60s\" stands in https too; plain HTTP needs a port of its own", text);
+	}
+}
+
 static void
 check_listen(struct config_reader *r)
 {
+	static const struct config_list none = { .count = 0 };
 	const struct config *config = r->config;
 	struct address address;
-	size_t i, j;
 
-	for (i = 0; i < config->listen_https.count; i++) {
-		const char *text = config->listen_https.at[i];
-
-		if (!address_parse(text, &address)) {
-			config_complain(r, SECTION_LISTEN, 0, "https",
-				"\"%.60s\" is not an address and port like \"[::]:8443\" or \"0.0.0.0:8443\"", text);
-			continue;
-		}
-		for (j = 0; j < i; j++)
-			if (!address.any_port && strcmp(config->listen_https.at[j], text) == 0)
-				config_complain(r, SECTION_LISTEN, 0, "https", "\"%.60s\" stands there twice", text);
-	}
+	check_addresses(r, "https", &config->listen_https, "8443", &none);
+	check_addresses(r, "http", &config->listen_http, "8080", &config->listen_https);
 	if (config->listen_admin[0] == '\0')
 		return;
 	if (!address_parse(config->listen_admin, &address))
@@ -134,9 +157,8 @@ check_groups(struct config_reader *r)
 	ERR_clear_error();
 }
 
-/* NULL when path is a regular file, else why not; OpenSSL would wait for a FIFO for ever. */
-static const char *
-file_trouble(const char *path)
+const char *
+config_file_trouble(const char *path)
 {
 	struct stat st;
 
@@ -145,9 +167,8 @@ file_trouble(const char *path)
 	return S_ISREG(st.st_mode) ? NULL : "not a regular file";
 }
 
-/* The certificates of a file; NULL after reporting why not. */
-static STACK_OF(X509) *
-load_certificates(struct config_reader *r, enum config_section_id section, size_t i, const char *key,
+STACK_OF(X509) *
+config_load_certificates(struct config_reader *r, enum config_section_id section, size_t i, const char *key,
 	const char *path)
 {
 	STACK_OF(X509) *certs = NULL;
@@ -156,7 +177,7 @@ load_certificates(struct config_reader *r, enum config_section_id section, size_
 
 	if (path[0] == '\0')
 		return NULL;
-	trouble = file_trouble(path);
+	trouble = config_file_trouble(path);
 	if (trouble != NULL)
 		config_complain(r, section, i, key, "%s: %s", path, trouble);
 	else if (x509_load_file(path, &certs, &e) != 0)
@@ -173,7 +194,8 @@ check_certificates(struct config_reader *r, enum config_section_id section, size
 	size_t n;
 
 	for (n = 0; n < paths->count; n++) {
-		CLEANUP(x509_stack) STACK_OF(X509) *certs = load_certificates(r, section, i, key, paths->at[n]);
+		CLEANUP(x509_stack) STACK_OF(X509) *certs =
+			config_load_certificates(r, section, i, key, paths->at[n]);
 
 		good = good && certs != NULL;
 	}
@@ -188,7 +210,7 @@ check_crls(struct config_reader *r, size_t i)
 
 	for (n = 0; n < paths->count; n++) {
 		CLEANUP(x509_crl_stack) STACK_OF(X509_CRL) *crls = NULL;
-		const char *trouble = file_trouble(paths->at[n]);
+		const char *trouble = config_file_trouble(paths->at[n]);
 		struct err e;
 
 		if (trouble != NULL)
@@ -203,7 +225,8 @@ static bool
 check_pair(struct config_reader *r, enum config_section_id section, size_t i, const char *certificate,
 	const char *key_uri)
 {
-	CLEANUP(x509_stack) STACK_OF(X509) *certs = load_certificates(r, section, i, "certificate", certificate);
+	CLEANUP(x509_stack) STACK_OF(X509) *certs =
+		config_load_certificates(r, section, i, "certificate", certificate);
 	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
 	bool good, is_ca;
 	struct err e;
@@ -267,7 +290,7 @@ static void
 check_master(struct config_reader *r)
 {
 	const char *path = r->config->keygen_master;
-	const char *trouble = path[0] == '\0' ? NULL : file_trouble(path);
+	const char *trouble = path[0] == '\0' ? NULL : config_file_trouble(path);
 	struct stat st;
 
 	if (path[0] == '\0')
@@ -303,4 +326,5 @@ config_check_files(struct config_reader *r)
 		if (check_certificates(r, SECTION_CAS, i, "chain", &config->cas[i].chain) && pair && r->source->problems == 0)
 			check_ca(r, i);
 	}
+	config_check_scep_files(r);
 }

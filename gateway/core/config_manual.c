@@ -34,6 +34,7 @@ type_text(enum config_type type)
 		return "duration";
 	case TYPE_WORD:
 	case TYPE_CHOICE:
+	case TYPE_SWITCH:
 	case TYPE_FIELD:
 	case TYPE_ANCHOR:
 		return "word";
@@ -42,6 +43,7 @@ type_text(enum config_type type)
 	case TYPE_FLAGS:
 	case TYPE_KEY_USAGE:
 	case TYPE_EKUS:
+	case TYPE_ALGORITHMS:
 		return "list of words";
 	case TYPE_TEXTS:
 		return "list of texts";
@@ -49,6 +51,8 @@ type_text(enum config_type type)
 		return "list of names";
 	case TYPE_PATHS:
 		return "list of paths";
+	case TYPE_KEYS:
+		return "list of paths or key URIs";
 	case TYPE_KEY_RULES:
 		return "list of keys";
 	}
@@ -104,8 +108,9 @@ static void
 put_range(FILE *out, const struct config_row *row)
 {
 	char least[TIME_TEXT_MAX], most[TIME_TEXT_MAX];
+	bool bits = config_type_is_list(row->type) && row->count_offset == 0;
 
-	if (row->max == 0 || row->type == TYPE_MODE || row->type == TYPE_FLAGS || row->type == TYPE_KEY_USAGE)
+	if (row->max == 0 || row->type == TYPE_MODE || bits)
 		return;
 	config_number_text(row->type, row->min, least);
 	config_number_text(row->type, row->max, most);

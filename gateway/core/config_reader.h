@@ -42,9 +42,11 @@ int64_t config_size_parse(const char *text);
 /* A number of a row's type as one would write it. */
 void config_number_text(enum config_type type, int64_t value, char out[TIME_TEXT_MAX]);
 
-/* The checks across settings, and of what they name on this machine. */
+/* The checks across settings, and of what they name on this machine; of SCEP apart. */
 void config_check(struct config_reader *r);
+void config_check_scep(struct config_reader *r);
 void config_check_files(struct config_reader *r);
+void config_check_scep_files(struct config_reader *r);
 
 /*
  * Reports a mistake in one entry of a list section (or, for other sections,
@@ -52,5 +54,19 @@ void config_check_files(struct config_reader *r);
  */
 void config_complain(struct config_reader *r, enum config_section_id section, size_t index, const char *key,
 	const char *fmt, ...) PRINTF(5, 6);
+
+/* Complains of a name that leads nowhere; true when it leads to an entry, or is empty. */
+bool config_check_reference(struct config_reader *r, enum config_section_id from, size_t i, const char *key,
+	enum config_section_id to, const char *name);
+
+/* An http or https URL of printable ASCII with something behind its scheme. */
+bool config_is_url(const char *text);
+
+/* NULL when path is a regular file, else why not; OpenSSL would wait for a FIFO for ever. */
+const char *config_file_trouble(const char *path);
+
+/* The certificates of a file, the caller's; NULL after complaining why not, or when path is "". */
+STACK_OF(X509) *config_load_certificates(struct config_reader *r, enum config_section_id section, size_t i,
+	const char *key, const char *path);
 
 #endif

@@ -26,6 +26,9 @@ static const struct config_row listen_rows[] = {
 		"Addresses and ports for devices, IPv6 in brackets. \"[::]\" is every IPv6 address and no "
 		"IPv4 one, so both families are named. A host without IPv6 leaves the first out. Port 0 picks "
 		"a free one." },
+	{ "http", TYPE_TEXTS, TEXTS_AT(config, listen_http), "[]", 0, CONFIG_LIST_MAX, NULL,
+		"Addresses and ports for plain HTTP, which most SCEP clients speak: its messages are signed and "
+		"encrypted themselves. Nothing but SCEP and revocation lists is answered there." },
 	{ "admin", TYPE_TEXT, AT(config, listen_admin), "\"127.0.0.1:9180\"", 0, 0, NULL,
 		"Address and port of /livez, /readyz and /metrics over plain HTTP. It knows no passwords, so "
 		"only a loopback address is taken. \"\" turns it off." },
@@ -129,6 +132,14 @@ static const struct config_row keygen_rows[] = {
 		"none." },
 };
 
+static const struct config_row scep_rows[] = {
+	{ "suffixes", TYPE_TEXTS, TEXTS_AT(config, scep_suffixes),
+		"[ \"/pkiclient.exe\", \"/cgi-bin/pkiclient.exe\", \"/certsrv/mscep/mscep.dll\" ]", 0, CONFIG_LIST_MAX,
+		NULL,
+		"Paths that clients have built in or put behind the one they were given. They are taken behind "
+		"/scep and /scep/NAME, and alone for the label \"\", in upper or lower case." },
+};
+
 static const struct config_row trust_rows[] = {
 	{ "name", TYPE_NAME, AT(config_trust, name), NULL, 0, 0, NULL,
 		"What labels and identity rules call it. It is also the issuer in an asset's anchors "
@@ -150,7 +161,8 @@ static const struct config_row identity_rows[] = {
 		"What messages call the rule." },
 	{ "trust", TYPE_NAME, AT(identity_rule, trust), NULL, 0, 0, NULL,
 		"The trust set whose certificates it reads: a manufacturer speaks for its own serial numbers "
-		"only." },
+		"only. Or one of mdms: then it reads the names in requests that the MDM vouches for, and the "
+		"anchors it gives have the MDM's name for their issuer." },
 	{ "field", TYPE_FIELD, AT(identity_rule, field), NULL, 0, 0, NULL,
 		"The part of the certificate it reads. A serial number is unique only under the CA that gave it: "
 		"for cert_serial the trust set must hold one issuing CA alone." },
@@ -176,13 +188,67 @@ static const struct config_row ca_rows[] = {
 	{ "chain", TYPE_PATHS, TEXTS_AT(config_ca, chain), "[]", 0, CONFIG_LIST_MAX, NULL,
 		"PEM files with the certificates above the issuing one, the root last. /cacerts answers all "
 		"of them." },
+	{ "next", TYPE_PATH, AT(config_ca, next), "\"\"", 0, 0, NULL,
+		"PEM file with the certificate that takes over from the issuing one, and those above it that are "
+		"new. SCEP clients may fetch it beforehand (GetNextCACert). \"\" is for none." },
+	{ "crl_lifetime", TYPE_DURATION, AT(config_ca, crl_lifetime_s), "\"1d\"", MINUTES(1), DAYS(365), NULL,
+		"How long a revocation list made here is good for: the time from thisUpdate to nextUpdate." },
 	{ "crl_url", TYPE_TEXT, AT(config_ca, crl_url), "\"\"", 0, 0, NULL,
-		"CRL distribution point written into certificates. \"\" writes none." },
+		"CRL distribution point written into certificates. This gateway has the list at /crl/NAME.crl, on its "
+		"HTTP and HTTPS addresses. \"\" writes none." },
 	{ "ocsp_url", TYPE_TEXT, AT(config_ca, ocsp_url), "\"\"", 0, 0, NULL,
 		"OCSP responder written into certificates. \"\" writes none." },
 	{ "issuer_url", TYPE_TEXT, AT(config_ca, issuer_url), "\"\"", 0, 0, NULL,
 		"Where the issuing certificate can be fetched (caIssuers), written into certificates. \"\" "
 		"writes none." },
+};
+
+static const struct config_row ra_rows[] = {
+	{ "name", TYPE_NAME, AT(config_ra, name), NULL, 0, 0, NULL,
+		"What labels call it." },
+	{ "certificate", TYPE_PATH, AT(config_ra, certificate), NULL, 0, 0, NULL,
+		"PEM file with the RA's certificate: an RSA key of 2048 bits or more, keyUsage digitalSignature and "
+		"keyEncipherment, issued by the CA of the labels that use it or by one above that." },
+	{ "key", TYPE_KEY, AT(config_ra, key), NULL, 0, 0, NULL,
+		"Private key of that certificate, in the same forms as the key of tls. It signs the answers, and "
+		"decrypts the requests unless decrypt_key does. It is never the key of a CA." },
+	{ "decrypt_certificate", TYPE_PATH, AT(config_ra, decrypt_certificate), "\"\"", 0, 0, NULL,
+		"PEM file with a second certificate, for encryption alone (keyEncipherment): then the first one needs "
+		"digitalSignature only. \"\" is for one certificate that does both." },
+	{ "decrypt_key", TYPE_KEY, AT(config_ra, decrypt_key), "\"\"", 0, 0, NULL,
+		"Private key of decrypt_certificate." },
+	{ "previous_certificates", TYPE_PATHS, TEXTS_AT(config_ra, previous_certificates), "[]", 0, CONFIG_LIST_MAX, NULL,
+		"Certificates of this RA that were replaced. What devices that remember them encrypt is still "
+		"read; nothing is signed with their keys. They may have expired." },
+	{ "previous_keys", TYPE_KEYS, TEXTS_AT(config_ra, previous_keys), "[]", 0, CONFIG_LIST_MAX, NULL,
+		"Private keys of previous_certificates, in the same order." },
+};
+
+static const struct config_row mdm_rows[] = {
+	{ "name", TYPE_NAME, AT(config_mdm, name), NULL, 0, 0, NULL,
+		"What labels and identity rules call it. It is also the issuer in an asset's anchors "
+		"(\"mdm_id:NAME:value\"), so that no trust set may have the same name." },
+	{ "type", TYPE_NAME, AT(config_mdm, type), NULL, 0, 0, NULL,
+		"\"intune\" is Microsoft Intune's validateRequest; \"webhook\" posts the challenge to a service of "
+		"yours, as Jamf and Fleet have it." },
+	{ "url", TYPE_TEXT, AT(config_mdm, url), NULL, 0, 0, NULL,
+		"The service, by https." },
+	{ "token_url", TYPE_TEXT, AT(config_mdm, token_url), "\"\"", 0, 0, NULL,
+		"For intune: where the token for the service comes from (OAuth 2.0 client credentials), by https." },
+	{ "client_id", TYPE_TEXT, AT(config_mdm, client_id), "\"\"", 0, 0, NULL,
+		"For intune: the identifier of this application in the directory." },
+	{ "provider", TYPE_TEXT, AT(config_mdm, provider), "\"enrolld\"", 0, 0, NULL,
+		"For intune: what this gateway calls itself (callerInfo)." },
+	{ "notify_url", TYPE_TEXT, AT(config_mdm, notify_url), "\"\"", 0, 0, NULL,
+		"For webhook: where it is told what became of each request, by https. \"\" tells nobody." },
+	{ "secret_file", TYPE_PATH, AT(config_mdm, secret_file), "\"\"", 0, 0, NULL,
+		"File (chmod 600) with one line: the client secret for intune, the bearer token for webhook. \"\" is "
+		"for a webhook that wants none." },
+	{ "ca", TYPE_PATH, AT(config_mdm, ca), NULL, 0, 0, NULL,
+		"PEM file with the CAs the service's certificate may come from; no others count." },
+	{ "deadline", TYPE_DURATION, AT(config_mdm, deadline_s), "\"5s\"", SECONDS(1), SECONDS(60), NULL,
+		"How long one question may take in all. A worker waits for the answer; without one the request is "
+		"refused, and the device may ask again." },
 };
 
 static const char *const csr_names_choices[] = { "match", "ignore", NULL };
@@ -232,9 +298,14 @@ static const struct config_row profile_rows[] = {
 };
 
 /* Bit n is AUTH_*, and (1 << n) of enum policy_op. */
-static const char *const auth_choices[] = { "certificate", "secret", "own", "registrar", NULL };
+static const char *const auth_choices[] = { "certificate", "secret", "own", "registrar", "mdm", NULL };
 _Static_assert(AUTH_CERTIFICATE == 1u << 0 && AUTH_SECRET == 1u << 1 && AUTH_OWN == 1u << 2 &&
-		AUTH_REGISTRAR == 1u << 3, "auth_choices");
+		AUTH_REGISTRAR == 1u << 3 && AUTH_MDM == 1u << 4, "auth_choices");
+static const char *const protocol_choices[] = { "est", "scep", NULL };
+_Static_assert(PROTOCOL_EST == 1u << 0 && PROTOCOL_SCEP == 1u << 1, "protocol_choices");
+/* config_value.c knows what they stand for. */
+static const char *const scep_allow_choices[] = { "sha1", "3des", NULL };
+static const char *const scep_legacy_choices[] = { "none", "insecure-cisco", NULL };
 static const char *const operation_choices[] = { "enroll", "renew", "keygen", NULL };
 _Static_assert(POLICY_ENROLL == 0 && POLICY_RENEW == 1 && POLICY_KEYGEN == 2, "operation_choices");
 static const char *const binding_choices[] = { "verify", "require", "ignore", NULL };
@@ -250,23 +321,28 @@ _Static_assert(CSR_NAMES_MATCH == 0 && CSR_NAMES_IGNORE == 1, "csr_names_choices
 
 static const struct config_row label_rows[] = {
 	{ "name", TYPE_LABEL, AT(config_label, policy.name), NULL, 0, 0, NULL,
-		"The part of the path in /.well-known/est/NAME/simpleenroll. \"\" is the label of paths "
-		"without one; without such a label these are not found." },
+		"The part of the path in /.well-known/est/NAME/simpleenroll and /scep/NAME. \"\" is the label of "
+		"paths without one; without such a label these are not found." },
 	{ "profile", TYPE_NAME, AT(config_label, profile), NULL, 0, 0, NULL,
 		"The profile of its certificates." },
 	{ "ca", TYPE_NAME, AT(config_label, ca), NULL, 0, 0, NULL,
 		"The CA that issues them." },
-	{ "auth", TYPE_FLAGS, AT(config_label, policy.auth), NULL, 1, 4, auth_choices,
+	{ "protocols", TYPE_FLAGS, AT(config_label, protocols), "[ \"est\" ]", 1, 2, protocol_choices,
+		"What it is offered over: \"est\" on the HTTPS addresses, \"scep\" on those and the HTTP ones. SCEP "
+		"needs scep_ra, and RSA keys." },
+	{ "auth", TYPE_FLAGS, AT(config_label, policy.auth), NULL, 1, 5, auth_choices,
 		"Who may come in: \"certificate\" is a manufacturer's certificate of a trust set below, "
-		"\"secret\" a secret of the asset by HTTP Basic, \"own\" a certificate this gateway issued, "
-		"\"registrar\" one with the EKU cmcRA, on behalf of the asset whose tag is the CN of the request. "
+		"\"secret\" a secret of the asset by HTTP Basic or as a SCEP challenge, \"own\" a certificate this "
+		"gateway issued, \"registrar\" one with the EKU cmcRA, on behalf of the asset whose tag is the CN of "
+		"the request, \"mdm\" a SCEP challenge that scep_mdm vouches for. "
 		"There is no default: nobody comes in unasked." },
 	{ "trust", TYPE_NAMES, LIST_AT(config_label, trust, trust_count), "[]", 0, PROFILE_NAMES_MAX, NULL,
 		"The trust sets a client certificate may belong to." },
 	{ "operations", TYPE_FLAGS, AT(config_label, policy.operations), "[ \"enroll\", \"renew\" ]", 1, 3,
 		operation_choices,
 		"What may be asked for: \"enroll\" is /simpleenroll, \"renew\" /simplereenroll, \"keygen\" "
-		"/serverkeygen." },
+		"/serverkeygen. Over SCEP, \"enroll\" is a first certificate and \"renew\" one in the place of "
+		"another." },
 	{ "binding", TYPE_CHOICE, AT(config_label, policy.binding), "\"verify\"", 0, 0, binding_choices,
 		"The TLS channel binding in the request's challengePassword: \"verify\" checks it when it is "
 		"there, \"require\" wants it, \"ignore\" does not look." },
@@ -300,6 +376,22 @@ static const struct config_row label_rows[] = {
 		"When a device whose request waits is told to ask again." },
 	{ "realm", TYPE_TEXT, AT(config_label, realm), "\"enrolld\"", 0, 0, NULL,
 		"The realm named in a 401 answer." },
+	{ "scep_ra", TYPE_LABEL, AT(config_label, scep_ra), "\"\"", 0, 0, NULL,
+		"Which of ras answers SCEP. \"\" is for labels without SCEP." },
+	{ "scep_mdm", TYPE_LABEL, AT(config_label, scep_mdm), "\"\"", 0, 0, NULL,
+		"Which of mdms vouches for SCEP challenges (auth \"mdm\"). \"\" is for none." },
+	{ "scep_allow", TYPE_ALGORITHMS, AT(config_label, scep_algorithms), "[]", 0, 2, scep_allow_choices,
+		"Old algorithms taken over SCEP besides AES and SHA-2, by name: \"sha1\", \"3des\". GetCACaps says "
+		"exactly what is taken." },
+	{ "scep_legacy", TYPE_SWITCH, AT(config_label, scep_insecure), "\"none\"", 0, 0, scep_legacy_choices,
+		"\"insecure-cisco\" also takes single DES and MD5, which protect nothing: whoever listens can read the "
+		"challenge. For routers that can do no better, on a network you trust; each use is logged." },
+	{ "scep_chain", TYPE_BOOL, AT(config_label, scep_chain), "true", 0, 0, NULL,
+		"Send the CA's certificate beside the new one in SCEP answers: Cisco VPN clients want it, Juniper "
+		"forbids it." },
+	{ "scep_ra_bundle", TYPE_BOOL, AT(config_label, scep_ra_bundle), "true", 0, 0, NULL,
+		"GetCACert answers the RA's certificate and the CA's with it; false answers the RA's certificate "
+		"alone, for clients that take one certificate only." },
 };
 
 const struct config_section config_sections[SECTION_COUNT] = {
@@ -311,6 +403,7 @@ const struct config_section config_sections[SECTION_COUNT] = {
 	[SECTION_THREADS] = { "threads", "How much is done at one time.", ROWS(threads_rows), 0, 0, 0 },
 	[SECTION_LIMITS] = { "limits", "What one client, and all together, may ask for.", ROWS(limits_rows), 0, 0, 0 },
 	[SECTION_KEYGEN] = { "keygen", "Keys made here for devices.", ROWS(keygen_rows), 0, 0, 0 },
+	[SECTION_SCEP] = { "scep", "What all SCEP clients share.", ROWS(scep_rows), 0, 0, 0 },
 	[SECTION_TRUST] = { "trust", "Named sets of trust anchors: one for each manufacturer.", ROWS(trust_rows),
 		LIST_OF(config_trust, trust, trust_count) },
 	[SECTION_IDENTITY] = { "identity",
@@ -318,6 +411,12 @@ const struct config_section config_sections[SECTION_COUNT] = {
 		"certificate's trust set are tried.",
 		ROWS(identity_rows), LIST_OF(identity_rule, identity, identity_count) },
 	[SECTION_CAS] = { "cas", "The CAs that issue.", ROWS(ca_rows), LIST_OF(config_ca, cas, ca_count) },
+	[SECTION_RAS] = { "ras",
+		"The registration authorities of SCEP: what devices encrypt to, and what signs the answers. SIGHUP "
+		"reads certificates and keys again.",
+		ROWS(ra_rows), LIST_OF(config_ra, ras, ra_count) },
+	[SECTION_MDMS] = { "mdms", "Device management services that vouch for SCEP challenges they have handed out.",
+		ROWS(mdm_rows), LIST_OF(config_mdm, mdms, mdm_count) },
 	[SECTION_PROFILES] = { "profiles", "What a certificate may contain. Nothing else of a request gets into it.",
 		ROWS(profile_rows), LIST_OF(profile, profiles, profile_count) },
 	[SECTION_LABELS] = { "labels", "The doors: who may come in, for which profile, from which CA.",

@@ -25,6 +25,7 @@ enum config_type {
 	TYPE_DURATION,   /* seconds: 90 or "90d" */
 	TYPE_WORD,       /* one of choices, stored as text */
 	TYPE_CHOICE,     /* one of choices, stored as its index in an enum */
+	TYPE_SWITCH,     /* one of two choices, stored as a bool: true is the second */
 	TYPE_KEY_RULE,   /* key_rule_parse() */
 	TYPE_FIELD,      /* identity_field_of() */
 	TYPE_ANCHOR,     /* anchor_type_of() */
@@ -33,9 +34,11 @@ enum config_type {
 	TYPE_TEXTS,
 	TYPE_NAMES,
 	TYPE_PATHS,
+	TYPE_KEYS,
 	TYPE_KEY_RULES,
 	TYPE_KEY_USAGE,  /* key_usage_of(), stored as bits */
 	TYPE_EKUS,       /* extended_key_usage_oid() */
+	TYPE_ALGORITHMS, /* of choices, stored as SCEP_* bits beside SCEP_ALGORITHMS_DEFAULT */
 };
 
 struct config_row {
@@ -58,9 +61,12 @@ enum config_section_id {
 	SECTION_THREADS,
 	SECTION_LIMITS,
 	SECTION_KEYGEN,
+	SECTION_SCEP,
 	SECTION_TRUST,
 	SECTION_IDENTITY,
 	SECTION_CAS,
+	SECTION_RAS,
+	SECTION_MDMS,
 	SECTION_PROFILES,
 	SECTION_LABELS,
 	SECTION_COUNT

@@ -76,6 +76,9 @@ read_mode(const struct config_reader *r, const struct config_row *row, void *to,
 	return 0;
 }
 
+/* What the choices of TYPE_ALGORITHMS stand for, in the order of config_table.c's scep_allow_choices. */
+static const unsigned algorithms[] = { SCEP_SHA1, SCEP_3DES };
+
 static int
 choice_of(const struct config_row *row, const char *text)
 {
@@ -95,6 +98,7 @@ read_choice(const struct config_reader *r, const struct config_row *row, void *t
 	char list[160] = "";
 	const char *name;
 	unsigned bits;
+	bool second;
 	int i;
 
 	if (choice < 0) {
@@ -105,9 +109,12 @@ read_choice(const struct config_reader *r, const struct config_row *row, void *t
 	}
 	if (row->type == TYPE_WORD)
 		return read_text(r, row, to, text, e);
-	if (row->type == TYPE_FLAGS) {
+	if (row->type == TYPE_SWITCH) {
+		second = choice == 1;
+		memcpy(to, &second, sizeof second);
+	} else if (row->type == TYPE_FLAGS || row->type == TYPE_ALGORITHMS) {
 		memcpy(&bits, to, sizeof bits);
-		bits |= 1u << choice;
+		bits |= row->type == TYPE_FLAGS ? 1u << choice : algorithms[choice];
 		memcpy(to, &bits, sizeof bits);
 	} else
 		memcpy(to, &choice, sizeof choice);
@@ -178,6 +185,7 @@ static const struct kind {
 	[TYPE_DURATION] = { "a duration like \"90d\", \"12h\" or \"30s\"", TAKES_NUMBER | TAKES_TEXT, NULL },
 	[TYPE_WORD] = { NULL, TAKES_TEXT, read_choice },
 	[TYPE_CHOICE] = { NULL, TAKES_TEXT, read_choice },
+	[TYPE_SWITCH] = { NULL, TAKES_TEXT, read_choice },
 	[TYPE_KEY_RULE] = { "a key like \"EC:P-256\"", TAKES_TEXT, read_key_rule },
 	[TYPE_FIELD] = { NULL, TAKES_TEXT, read_choice },
 	[TYPE_ANCHOR] = { NULL, TAKES_TEXT, read_choice },
@@ -185,9 +193,11 @@ static const struct kind {
 	[TYPE_TEXTS] = { "a list of texts", TAKES_TEXT, read_text },
 	[TYPE_NAMES] = { "a list of names", TAKES_TEXT, read_name },
 	[TYPE_PATHS] = { "a list of paths", TAKES_TEXT, read_path },
+	[TYPE_KEYS] = { "a list of paths or key URIs", TAKES_TEXT, read_key },
 	[TYPE_KEY_RULES] = { "a list of keys like \"EC:P-256\"", TAKES_TEXT, read_key_rule },
 	[TYPE_KEY_USAGE] = { "a list of key usages", TAKES_TEXT, read_key_usage },
 	[TYPE_EKUS] = { "a list of extended key usages", TAKES_TEXT, read_eku },
+	[TYPE_ALGORITHMS] = { "a list of texts", TAKES_TEXT, read_choice },
 };
 
 int64_t
@@ -320,7 +330,7 @@ put_item(struct config_reader *r, const struct config_row *row, const char *wher
 		wrong_type(r, row, where, item, list);
 		return;
 	}
-	if (row->type != TYPE_FLAGS && row->type != TYPE_KEY_USAGE)
+	if (row->count_offset != 0) /* else bits */
 		to += *count * row->size;
 	/* libconfig gives the last item the line of what follows it, so mistakes are put on the list's. */
 	if (kinds[row->type].read(r, row, to, config_setting_get_string(item), &e) != 0)

@@ -41,8 +41,8 @@ public_text(enum err_code code)
 	return "internal error";
 }
 
-static void
-conclude(struct attempt *a, enum err_code code, const char *reason, const char *sentence)
+void
+attempt_conclude(struct attempt *a, enum err_code code, const char *reason, const char *sentence)
 {
 	struct enroll_result *result = a->result;
 
@@ -63,8 +63,8 @@ static void
 fail(struct attempt *a, const struct err *e)
 {
 	if (e->code == ERR_UNAUTHENTIC && a->secret_used_by != 0)
-		limiter_failed(a->gateway->by_address, bytes_of_text(a->request->peer), a->request->now_s);
-	conclude(a, e->code, err_code_name(e->code), e->text);
+		attempt_wrong_secret(a, NULL);
+	attempt_conclude(a, e->code, a->refusal != NULL ? a->refusal : err_code_name(e->code), e->text);
 	attempt_audit_failure(a, e);
 }
 
@@ -110,7 +110,7 @@ issue_and_record(struct attempt *a, struct err *e)
 	if (again == 0) {
 		a->result->cert = a->answer.cert;
 		a->answer.cert = (struct buf){ 0 };
-		conclude(a, ERR_NONE, a->decision.reason, a->decision.sentence);
+		attempt_conclude(a, ERR_NONE, a->decision.reason, a->decision.sentence);
 	}
 	return again;
 }
@@ -159,7 +159,7 @@ replay(struct attempt *a, struct err *e)
 		return store_full(e);
 	a->result->replayed = true;
 	a->result->request_id = a->existing.id;
-	conclude(a, ERR_NONE, "ok", "the certificate of the earlier identical request");
+	attempt_conclude(a, ERR_NONE, "ok", "the certificate of the earlier identical request");
 	return 0;
 }
 
@@ -173,7 +173,7 @@ not_issued(struct attempt *a, enum request_state state, enum err_code code, stru
 		return store_full(e);
 	again = after_record(what);
 	if (again == 0)
-		conclude(a, code, a->decision.reason, a->decision.sentence);
+		attempt_conclude(a, code, a->decision.reason, a->decision.sentence);
 	return again;
 }
 
@@ -203,6 +203,10 @@ one_round(struct attempt *a, struct err *e)
 	if (ops->read_begin(a->gateway->store, &a->read, e) != 0)
 		return -1;
 	result = attempt_authenticate(a, e);
+	if (result == 1) {
+		end_read(a);
+		return attempt_ask_mdm(a, e) == 0 ? 1 : -1;
+	}
 	if (result == 0)
 		result = attempt_decide(a, e);
 	if (result == 0 && !(a->replay && a->decision.outcome == OUTCOME_ALLOWED))
@@ -213,7 +217,17 @@ one_round(struct attempt *a, struct err *e)
 	return result;
 }
 
-static void
+void
+attempt_begin(struct attempt *a, struct gateway *gateway, const struct world *world,
+	const struct enroll_request *request, struct enroll_result *out)
+{
+	*a = (struct attempt){ .gateway = gateway, .world = world, .request = request, .result = out };
+	*out = (struct enroll_result){ 0 };
+	a->profile = config_profile(world->config, request->label->profile);
+	a->peer_net_len = limiter_address(request->peer, a->peer_net);
+}
+
+void
 attempt_free(struct attempt *a)
 {
 	est_csr_free(a->csr);
@@ -226,29 +240,37 @@ attempt_free(struct attempt *a)
 }
 
 void
-enroll_run(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
-	struct enroll_result *out)
+attempt_run(struct attempt *a)
 {
-	struct attempt a = { .gateway = gateway, .world = world, .request = request, .result = out };
+	struct enroll_result *out = a->result;
 	struct err e = { 0 };
 	int round, again = 1;
 
-	*out = (struct enroll_result){ 0 };
-	a.profile = config_profile(world->config, request->label->profile);
-	if (sha256(request->csr, a.csr_sha256, &e) != 0)
+	if (sha256(a->request->csr, a->csr_sha256, &e) != 0)
 		again = -1;
 	for (round = 0; again == 1 && round < ROUNDS_MAX; round++)
-		again = one_round(&a, &e);
+		again = one_round(a, &e);
 	if (again == 1)
 		again = err_set(&e, ERR_UPSTREAM, "the registry kept changing while this was decided");
 	if (again < 0)
-		fail(&a, &e);
+		fail(a, &e);
 	/* A round before may have made them; nothing but a success carries any. */
 	if (out->code != ERR_NONE) {
 		buf_free(&out->cert);
 		buf_free_secret(&out->key);
 	}
 	metric_decision(out->code == ERR_NONE ? "issued" : err_code_name(out->code), out->reason);
+	attempt_tell_mdm(a);
+}
+
+void
+enroll_run(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
+	struct enroll_result *out)
+{
+	struct attempt a;
+
+	attempt_begin(&a, gateway, world, request, out);
+	attempt_run(&a);
 	attempt_free(&a);
 }
 
@@ -258,6 +280,7 @@ enroll_refuse(struct gateway *gateway, const struct enroll_request *request, con
 	struct enroll_result result = { 0 };
 	struct attempt a = { .gateway = gateway, .request = request, .result = &result };
 
+	a.peer_net_len = limiter_address(request->peer, a.peer_net);
 	attempt_audit_failure(&a, why);
 	metric_decision(err_code_name(why->code), err_code_name(why->code));
 }

@@ -13,7 +13,12 @@
 #include "gateway/core/world.h"
 #include "policy/decide.h"
 
-enum enroll_op { ENROLL_NEW, ENROLL_RENEW, ENROLL_KEYGEN };
+enum enroll_op {
+	ENROLL_NEW,
+	ENROLL_RENEW,
+	ENROLL_KEYGEN,
+	ENROLL_EITHER, /* a renewal when a certificate of ours proves who asks, else a first enrollment (SCEP PKCSReq) */
+};
 
 struct enroll_request {
 	const char *protocol;         /* "est" */
@@ -21,10 +26,14 @@ struct enroll_request {
 	enum enroll_op op;
 	const struct config_label *label;
 	struct bytes csr;             /* DER as received */
+	enum est_csr_mode csr_mode;   /* which signatures prove possession; ENROLL_KEYGEN wants none */
 	X509 *client_cert;            /* from TLS; NULL: none */
 	const STACK_OF(X509) *client_chain;
 	const struct est_binding *binding; /* NULL: the transport has none */
-	const char *user, *secret;    /* HTTP Basic or challenge; NULL: none */
+	const char *user, *secret;    /* HTTP Basic; NULL: none */
+	bool challenge;               /* the secret is the CSR's challengePassword, and says itself whose it is */
+	bool renewal_names_free;      /* see policy/decide.h */
+	const char *transaction;      /* the protocol's own id of this exchange; NULL: none */
 	const char *peer;
 	int64_t now_s;
 };
@@ -47,6 +56,31 @@ struct enroll_result {
 /* Always fills *out; free with enroll_result_free(). */
 void enroll_run(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
 	struct enroll_result *out);
+/*
+ * Ask for the outcome of an earlier request (SCEP CertPoll, section 3.3.3). request needs protocol,
+ * operation, label, transaction, peer and now_s, and says who asks: client_cert,
+ * or poll_key, the SubjectPublicKeyInfo (DER) whose possession was proven. The stored request is taken up
+ * where it stands, in the state its asset is in now. Somebody else's transaction, or
+ * none, is ERR_DENIED with reason "request.unknown".
+ */
+void enroll_poll(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
+	struct bytes poll_key, struct enroll_result *out);
+
+/*
+ * A certificate issued before (SCEP GetCert): only for the asset that holds it, which
+ * proves itself by client_cert, or by poll_key as the key in that very certificate.
+ * issuer is checked against the label's CA. ERR_DENIED, reason "certificate.unknown".
+ */
+void enroll_fetch(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
+	struct bytes poll_key, const X509_NAME *issuer, const char *serial, struct enroll_result *out);
+
+/* The revocation list of a label's CA, DER, from a short-lived copy when there is one. Appended to out. */
+struct crl_cache; /* of struct gateway */
+MUST_USE int crl_cache_new(struct crl_cache **out, struct err *e);
+void crl_cache_free(struct crl_cache *cache);
+MUST_USE int enroll_crl(struct gateway *gateway, const struct world *world, const char *ca_name, int64_t now_s,
+	struct buf *out, struct err *e);
+
 /* A request that never got as far: its bytes broke the protocol. One audit row, best effort. */
 void enroll_refuse(struct gateway *gateway, const struct enroll_request *request, const struct err *why);
 void enroll_result_free(struct enroll_result *result);

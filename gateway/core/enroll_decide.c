@@ -3,6 +3,8 @@
 
 #include "gateway/core/enroll_internal.h"
 
+#define TRANSACTION_ROWS 16
+
 static enum policy_op
 policy_op_of(enum enroll_op op)
 {
@@ -12,17 +14,18 @@ policy_op_of(enum enroll_op op)
 	case ENROLL_KEYGEN:
 		return POLICY_KEYGEN;
 	case ENROLL_NEW:
+	case ENROLL_EITHER:
 		break;
 	}
 	return POLICY_ENROLL;
 }
 
-static int
-decode_csr(struct attempt *a, struct err *e)
+int
+attempt_decode(struct attempt *a, struct err *e)
 {
-	enum est_csr_mode mode = a->request->op == ENROLL_KEYGEN ? EST_CSR_IGNORE_KEY : EST_CSR_PROVEN;
+	enum est_csr_mode mode = a->request->op == ENROLL_KEYGEN ? EST_CSR_IGNORE_KEY : a->request->csr_mode;
 
-	if (a->csr != NULL) /* a second round after another thread was quicker */
+	if (a->csr != NULL) /* a second round */
 		return 0;
 	if (est_csr_parse(a->request->csr, mode, &a->csr, e) != 0) {
 		/* The requester is known; what fails is the request's own proof, and a password would not mend it. */
@@ -37,7 +40,7 @@ decode_csr(struct attempt *a, struct err *e)
 static int
 current_names(struct attempt *a, struct err *e)
 {
-	X509 *cert = a->proof.kind == PROOF_OWN ? a->request->client_cert : a->renewed;
+	X509 *cert = a->current;
 	int critical = 0;
 
 	GENERAL_NAMES_free(a->current_sans);
@@ -87,8 +90,8 @@ find_existing(struct attempt *a, struct err *e)
 	if (found < 0)
 		return -1;
 	a->answered = found == 1 && a->issued.status == CERT_VALID && !due_for_renewal(a) &&
-		!(a->request->op == ENROLL_RENEW && a->proof.cert_id == a->issued.id);
-	a->replay = a->answered && a->request->op != ENROLL_KEYGEN;
+		!(a->op == ENROLL_RENEW && a->proof.cert_id == a->issued.id);
+	a->replay = a->answered && a->op != ENROLL_KEYGEN;
 	return 0;
 }
 
@@ -117,7 +120,7 @@ gather_facts(struct attempt *a, struct csr_facts *facts, struct err *e)
 {
 	*facts = (struct csr_facts){
 		.key = a->csr->facts,
-		.key_ignored = a->request->op == ENROLL_KEYGEN,
+		.key_ignored = a->op == ENROLL_KEYGEN,
 		.subject = a->csr->subject,
 		.sans = a->csr_sans,
 		.extensions = a->csr->extensions,
@@ -134,6 +137,29 @@ gather_facts(struct attempt *a, struct csr_facts *facts, struct err *e)
 	return 0;
 }
 
+/*
+ * RFC 8894, section 3.2.1.1: "The client MUST use a unique string as the transaction
+ * identifier". One that stands for another key already is not to be had, but by the
+ * device itself when it renews: the identifier may be its EUI (the same section).
+ */
+static int
+find_transaction(struct attempt *a, int64_t *other, struct err *e)
+{
+	struct request_row rows[TRANSACTION_ROWS];
+	int count, i;
+
+	*other = 0;
+	if (a->request->transaction == NULL)
+		return 0;
+	count = a->gateway->store_ops->requests_of_transaction(a->read, a->request->label->policy.name,
+		a->request->transaction, rows, TRANSACTION_ROWS, e);
+	for (i = 0; i < count; i++)
+		if (memcmp(rows[i].spki_sha256, a->csr->spki_sha256, sizeof rows[i].spki_sha256) != 0 &&
+		    !(a->op == ENROLL_RENEW && a->asset_matches == 1 && rows[i].asset_id == a->asset.id))
+			*other = rows[i].id;
+	return count < 0 ? -1 : 0;
+}
+
 /* A spent once-secret proves nothing, except for the request that spent it. */
 static int
 check_spent(const struct attempt *a, struct err *e)
@@ -147,14 +173,15 @@ int
 attempt_decide(struct attempt *a, struct err *e)
 {
 	struct decide_input in = {
-		.op = policy_op_of(a->request->op),
+		.op = policy_op_of(a->op),
 		.now_s = a->request->now_s,
 		.label = &a->request->label->policy,
 		.profile = a->profile,
+		.renewal_names_free = a->request->renewal_names_free,
 	};
 	struct csr_facts facts;
 
-	if (decode_csr(a, e) != 0 || attempt_registrar(a, e) != 0 || current_names(a, e) != 0)
+	if (attempt_decode(a, e) != 0 || attempt_registrar(a, e) != 0 || current_names(a, e) != 0)
 		return -1;
 	in.proof = a->proof;
 	in.asset_matches = a->asset_matches;
@@ -165,7 +192,8 @@ attempt_decide(struct attempt *a, struct err *e)
 	a->has_existing = a->answered = a->replay = false;
 	if (a->asset_matches == 1 && find_existing(a, e) != 0)
 		return -1;
-	if (check_spent(a, e) != 0 || gather_facts(a, &facts, e) != 0)
+	if (check_spent(a, e) != 0 || gather_facts(a, &facts, e) != 0 ||
+	    find_transaction(a, &in.transaction_request, e) != 0)
 		return -1;
 	in.csr = &facts;
 	in.current_subject = a->current_subject;

@@ -29,6 +29,7 @@ explain(struct attempt *a, struct enroll_request *request, const char *asset_tag
 	a->asset_matches = 1;
 	if (a->proof.kind == PROOF_OWN && load_own(a, &request->client_cert, e) != 0)
 		return -1;
+	a->current = request->client_cert;
 	if (sha256(request->csr, a->csr_sha256, e) != 0)
 		return -1;
 	return attempt_decide(a, e);
@@ -40,7 +41,8 @@ enroll_explain(struct gateway *gateway, const struct world *world, const struct 
 {
 	struct enroll_request copy = *request;
 	struct enroll_result unused = { 0 };
-	struct attempt a = { .gateway = gateway, .world = world, .request = &copy, .result = &unused };
+	struct attempt a = { .gateway = gateway, .world = world, .request = &copy, .result = &unused,
+		.op = request->op };
 	int result;
 
 	copy.client_cert = NULL;

@@ -5,6 +5,7 @@
 #define GATEWAY_CORE_ENROLL_INTERNAL_H
 
 #include "gateway/core/enroll.h"
+#include "gateway/mdm/mdm.h"
 #include "policy/decide.h"
 
 /* One enrollment under way. Everything in it lives until enroll_run() returns. */
@@ -16,6 +17,19 @@ struct attempt {
 
 	const struct profile *profile;
 	struct store_read *read;      /* a snapshot; NULL between rounds */
+	uint8_t peer_net[LIMITER_ADDRESS_MAX];         /* what wrong secrets and strangers are counted by: see limiter_address() */
+	size_t peer_net_len;
+
+	const char *refusal;          /* the reason of the next failure when its code says too little; static */
+	const struct request_row *polled; /* the stored request that is asked for again; NULL: none */
+	struct bytes poll_key;        /* ... by who has this key; len 0: by a certificate */
+
+	bool mdm_asked;               /* once, between two rounds */
+	struct mdm_verdict mdm;
+	uint8_t challenge_sha256[32]; /* of the challenge the MDM vouched for, when proof.kind is PROOF_MDM */
+	bool challenge_once;          /* ... in this request, so that it is to be taken */
+
+	enum enroll_op op;            /* the request's, with ENROLL_EITHER resolved by who asks */
 	struct proof proof;
 	struct asset asset;
 	struct owner owner;
@@ -26,12 +40,13 @@ struct attempt {
 	struct est_csr *csr;
 	uint8_t csr_sha256[32];
 	GENERAL_NAMES *csr_sans;
-	X509_NAME *current_subject;   /* borrowed from the certificate that is renewed */
+	X509 *current;                /* the certificate that is renewed; borrowed */
+	X509_NAME *current_subject;   /* borrowed from it */
 	GENERAL_NAMES *current_sans;
 
 	struct asset registrar;       /* who asks for the asset, when has_registrar */
 	bool has_registrar;
-	X509 *renewed;                /* the device's certificate, when a registrar renews it; owned */
+	X509 *renewed;                /* the device's certificate, when it did not present it itself; owned */
 	int64_t renewed_id, renewed_not_after_s;
 
 	struct request_row existing;
@@ -49,12 +64,27 @@ struct attempt {
 
 /*
  * Who is it? Fills proof, asset, owner and asset_matches from the TLS client
- * certificate, else from the secret. Returns 0 when somebody proved something
- * (the policy decides the rest), -1 with *e: ERR_UNAUTHENTIC nobody did,
- * ERR_DENIED somebody we do not take, ERR_LIMIT too many failures,
- * ERR_UPSTREAM the store did not answer.
+ * certificate, else from the secret; resolves op. Returns 0 when somebody proved
+ * something (the policy decides the rest), 1 when the label's MDM must be asked
+ * first (attempt_ask_mdm(), without a snapshot, then again), -1 with *e:
+ * ERR_UNAUTHENTIC nobody did, ERR_DENIED somebody we do not take, ERR_LIMIT too
+ * many failures, ERR_UPSTREAM the store did not answer.
  */
 MUST_USE int attempt_authenticate(struct attempt *a, struct err *e);
+
+/* Its parts: who a challenge names, by our secrets or by the MDM; and what all of them need. */
+int attempt_by_challenge(struct attempt *a, struct err *e); /* as attempt_authenticate() */
+MUST_USE int attempt_by_mdm(struct attempt *a, struct err *e); /* the same */
+MUST_USE int attempt_ask_mdm(struct attempt *a, struct err *e);
+void attempt_tell_mdm(struct attempt *a); /* what became of it; best effort, the failure is recorded */
+MUST_USE int attempt_locked(struct attempt *a, const char *name, struct err *e); /* name: NULL, or the asset's */
+void attempt_wrong_secret(struct attempt *a, const char *name);
+bool attempt_secret_matches(const struct attempt *a, const struct secret_row *row, const char *secret);
+/* One more anchor: the first asset is kept, a second one makes the match ambiguous. */
+MUST_USE int attempt_match_anchor(struct attempt *a, const struct anchor *anchor, struct err *e);
+
+/* Decode the CSR, once. ERR_MALFORMED also when its signature is wrong: a password would not mend that. */
+MUST_USE int attempt_decode(struct attempt *a, struct err *e);
 
 /* Decode the CSR and everything the decision needs of it and of the store; then decide. */
 MUST_USE int attempt_decide(struct attempt *a, struct err *e);
@@ -79,6 +109,14 @@ MUST_USE int attempt_issue(struct attempt *a, struct err *e);
 MUST_USE int attempt_record(struct attempt *a, enum request_state state, enum store_recorded *what,
 	struct err *e);
 
+/* One enrollment from its first round to its last. begin, run, free. */
+void attempt_begin(struct attempt *a, struct gateway *gateway, const struct world *world,
+	const struct enroll_request *request, struct enroll_result *out);
+void attempt_run(struct attempt *a);
+void attempt_free(struct attempt *a);
+/* What the outcome is, told in the result. */
+void attempt_conclude(struct attempt *a, enum err_code code, const char *reason, const char *sentence);
+
 /* A failure before any decision: one audit row, best effort. */
 void attempt_audit_failure(struct attempt *a, const struct err *why);
 
@@ -90,6 +128,15 @@ MUST_USE int keywrap_derive(const struct buf *master, int64_t asset_id, struct b
 /* A new id for this asset. ERR_UNSUPPORTED without a master file. */
 MUST_USE int keywrap_new_id(const struct buf *master, int64_t asset_id, uint8_t id[KEYWRAP_ID_LEN],
 	struct err *e);
+
+/*
+ * A SCEP challenge as it is handed out, "<secret row>-<secret>": the number says whose secret it is. Letters,
+ * digits and hyphens, so that any string type of a challengePassword holds it. Split borrows: *secret points into challenge;
+ * 0, or -1 when it is not of that form, with the outputs untouched.
+ */
+#define CHALLENGE_MAX 64 /* with the final NUL */
+void challenge_text(int64_t id, const char *secret, char out[CHALLENGE_MAX]);
+MUST_USE int challenge_split(const char *challenge, int64_t *secret_id, const char **secret);
 
 /* The salted hash of a secret, as stored. */
 MUST_USE int secret_hash(const uint8_t salt[16], const char *secret, uint8_t out[32], struct err *e);

@@ -29,7 +29,7 @@ attempt_issue(struct attempt *a, struct err *e)
 	struct ca_request request = { .spec = &a->decision.spec, .now_s = a->request->now_s };
 
 	ca_answer_free(&a->answer);
-	if (a->request->op == ENROLL_KEYGEN) {
+	if (a->op == ENROLL_KEYGEN) {
 		request.spki = buf_bytes(&a->made_spki);
 		request.key_kind = a->profile->keygen.kind;
 	} else {
@@ -91,7 +91,7 @@ attempt_make_key(struct attempt *a, struct err *e)
 	struct buf pkcs8 = { 0 };
 	int result;
 
-	if (a->request->op != ENROLL_KEYGEN)
+	if (a->op != ENROLL_KEYGEN)
 		return 0;
 	buf_free_secret(&a->result->key);
 	if (make_key(a, e) != 0)

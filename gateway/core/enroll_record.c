@@ -78,6 +78,16 @@ fill_request(const struct attempt *a, struct store_outcome *out)
 	out->operation = request->operation;
 	out->peer = request->peer;
 	out->proof = a->proof.text;
+	out->proof_kind = (int)a->proof.kind;
+	out->transaction = a->request->transaction;
+	out->renewal = a->op == ENROLL_RENEW;
+	if (a->has_registrar) {
+		out->registrar_id = a->registrar.id;
+		out->registrar_version = a->registrar.version;
+	}
+	out->secret_id = a->secret_id;
+	if (a->challenge_once)
+		out->challenge_sha256 = a->challenge_sha256;
 	out->csr = request->csr;
 	memcpy(out->csr_sha256, a->csr_sha256, sizeof out->csr_sha256);
 	out->reason = a->decision.reason;
@@ -111,10 +121,9 @@ fill_certificate(const struct attempt *a, struct store_outcome *out, struct err 
 	/* The certificate's own dates: a CA near its end cuts what was approved. */
 	out->not_before_s = a->answer.not_before_s;
 	out->not_after_s = a->answer.not_after_s;
-	out->secret_id = a->secret_id;
-	if (a->request->op == ENROLL_RENEW)
+	if (a->op == ENROLL_RENEW)
 		out->replaces_id = a->proof.kind == PROOF_REGISTRAR ? a->renewed_id : a->proof.cert_id;
-	if (a->request->op == ENROLL_KEYGEN) {
+	if (a->op == ENROLL_KEYGEN) {
 		if (sha256(buf_bytes(&a->made_spki), out->spki_sha256, e) != 0)
 			return -1;
 		/* The first answer's private key is gone with the lost answer; so is its certificate. */
@@ -126,12 +135,27 @@ fill_certificate(const struct attempt *a, struct store_outcome *out, struct err 
 	return sha256(out->cert, out->cert_sha256, e);
 }
 
+/* A request that carries its challenge is stored so that nobody reads the challenge there. */
+static int
+seal_request(const struct attempt *a, struct store_outcome *out, struct buf *sealed, struct err *e)
+{
+	if (!a->request->challenge && a->polled == NULL)
+		return 0;
+	if (a->gateway->seal == NULL)
+		return err_set(e, ERR_BUG, "there is no key to seal requests with");
+	if (seal_close(a->gateway->seal, bytes_of(a->csr_sha256, sizeof a->csr_sha256), out->csr, sealed, e) != 0)
+		return -1;
+	out->csr = buf_bytes(sealed);
+	return 0;
+}
+
 int
 attempt_record(struct attempt *a, enum request_state state, enum store_recorded *what, struct err *e)
 {
 	CLEANUP(buf) struct buf rules = { 0 };
 	CLEANUP(buf) struct buf subject = { 0 };
 	CLEANUP(buf) struct buf sans = { 0 };
+	CLEANUP(buf) struct buf sealed = { 0 };
 	struct store_outcome out = { .state = state };
 
 	fill_request(a, &out);
@@ -143,7 +167,7 @@ attempt_record(struct attempt *a, enum request_state state, enum store_recorded 
 	out.sans = buf_text(&sans);
 	if (buf_failed(&rules) || buf_failed(&subject) || buf_failed(&sans))
 		return err_set(e, ERR_NOMEM, "no memory to record the decision");
-	if (state == REQUEST_ISSUED && fill_certificate(a, &out, e) != 0)
+	if (seal_request(a, &out, &sealed, e) != 0 || (state == REQUEST_ISSUED && fill_certificate(a, &out, e) != 0))
 		return -1;
 	return a->gateway->store_ops->record(a->gateway->store, &out, what, &a->result->request_id, e);
 }
@@ -155,7 +179,7 @@ attempt_record(struct attempt *a, enum request_state state, enum store_recorded 
 static bool
 too_many_from_stranger(const struct attempt *a)
 {
-	struct bytes key = bytes_of_text(a->request->peer);
+	struct bytes key = bytes_of(a->peer_net, a->peer_net_len);
 
 	if (a->proof.kind != PROOF_NONE || a->gateway->strangers == NULL)
 		return false;

@@ -15,10 +15,13 @@
 #include "gateway/ca/ca.h"
 #include "gateway/core/init_internal.h"
 
+#define ORGANISATION "Example fleet"
 #define YEAR_S ((int64_t)365 * 86400)
 #define ROOT_YEARS 20
 #define ISSUING_YEARS 10
 #define SERVER_DAYS 397
+#define RA_YEARS 2 /* devices remember it, so not too often; its key lies on a machine that the network reaches */
+#define RA_BITS 2048
 #define MASTER_OCTETS 64
 
 static int
@@ -93,7 +96,7 @@ make_cas(const struct init_options *o, X509 **issuing, struct err *e)
 	CLEANUP(EVP_PKEY) EVP_PKEY *issuing_key = NULL;
 	CLEANUP(X509) X509 *root = NULL;
 	struct ca_make make = { .common_name = "enrolld root CA",
-		.organisation = "Example fleet",
+		.organisation = ORGANISATION,
 		.path_len = 1,
 		.not_before_s = o->now_s - 300,
 		.not_after_s = o->now_s + ROOT_YEARS * YEAR_S };
@@ -125,7 +128,27 @@ add_san(struct cert_spec *spec, enum spec_san_type type, const char *value)
 }
 
 static int
-issue_server(const struct init_options *o, struct ca *ca, EVP_PKEY *key, struct ca_answer *answer, struct err *e)
+issue(const struct init_options *o, struct ca *ca, const struct cert_spec *spec, EVP_PKEY *key, enum key_kind kind,
+	X509 **out, struct err *e)
+{
+	struct ca_request request = { .spec = spec, .key_kind = kind, .now_s = o->now_s };
+	struct ca_answer answer = { 0 };
+	uint8_t *der = NULL;
+	int len = i2d_PUBKEY(key, &der), result;
+
+	if (len <= 0)
+		return err_ossl(e, ERR_BUG, "encoding a key");
+	request.spki = bytes_of(der, (size_t)len);
+	result = ca_builtin.issue(ca, &request, &answer, e);
+	if (result == 0)
+		result = x509_from_der(buf_bytes(&answer.cert), out, e);
+	ca_answer_free(&answer);
+	OPENSSL_free(der);
+	return result;
+}
+
+static int
+make_server(const struct init_options *o, struct ca *ca, X509 *issuing, struct err *e)
 {
 	static const char eku[1][64] = { "1.3.6.1.5.5.7.3.1" };
 	struct cert_spec spec = { .key_usage = USAGE_DIGITAL_SIGNATURE,
@@ -135,29 +158,51 @@ issue_server(const struct init_options *o, struct ca *ca, EVP_PKEY *key, struct 
 		.not_after_s = o->now_s + (int64_t)SERVER_DAYS * 86400,
 		.rdn_count = 1,
 		.rdns = { { .oid = "2.5.4.3", .value = "localhost" } } };
-	struct ca_request request = { .spec = &spec, .key_kind = KEY_EC_P256, .now_s = o->now_s };
+	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
+	CLEANUP(X509) X509 *cert = NULL;
 	char host[65] = "";
-	uint8_t *der = NULL;
-	int len = i2d_PUBKEY(key, &der), result;
 
 	add_san(&spec, SPEC_SAN_DNS, "localhost");
 	if (gethostname(host, sizeof host - 1) == 0 && text_is_name(host))
 		add_san(&spec, SPEC_SAN_DNS, host);
 	add_san(&spec, SPEC_SAN_IP, "127.0.0.1");
 	add_san(&spec, SPEC_SAN_IP, "::1");
-	if (len <= 0)
-		return err_ossl(e, ERR_BUG, "server key");
-	request.spki = bytes_of(der, (size_t)len);
-	result = ca_builtin.issue(ca, &request, answer, e);
-	OPENSSL_free(der);
-	return result;
+	if (new_key(&key, e) != 0 || issue(o, ca, &spec, key, KEY_EC_P256, &cert, e) != 0 ||
+	    write_certs(o, "tls/server.pem", cert, issuing, e) != 0)
+		return -1;
+	return write_key(o, "tls/server.key", key, e);
+}
+
+/*
+ * The one EKU is emailProtection, which is CMS signing and encryption: clients
+ * whose verifier asks for a purpose at all (OpenSSL's CMS_verify() by default)
+ * take no other, some want an EKU to be there, and TLS takes this one for
+ * nothing. id-kp-cmcRA would make whoever holds the key a registrar here.
+ */
+static int
+make_ra(const struct init_options *o, struct ca *ca, struct err *e)
+{
+	static const char eku[1][64] = { "1.3.6.1.5.5.7.3.4" };
+	const struct cert_spec spec = { .key_usage = USAGE_DIGITAL_SIGNATURE | USAGE_KEY_ENCIPHERMENT,
+		.eku = eku,
+		.eku_count = 1,
+		.not_before_s = o->now_s - 300,
+		.not_after_s = o->now_s + RA_YEARS * YEAR_S,
+		.rdn_count = 2,
+		.rdns = { { .oid = "2.5.4.10", .value = ORGANISATION }, { .oid = "2.5.4.3", .value = "enrolld SCEP RA" } } };
+	CLEANUP(EVP_PKEY) EVP_PKEY *key = EVP_RSA_gen(RA_BITS);
+	CLEANUP(X509) X509 *cert = NULL;
+
+	if (key == NULL)
+		return err_ossl(e, ERR_BUG, "making the RA's key");
+	if (issue(o, ca, &spec, key, KEY_RSA, &cert, e) != 0 || write_certs(o, "ra/ra.pem", cert, NULL, e) != 0)
+		return -1;
+	return write_key(o, "ra/ra.key", key, e);
 }
 
 static int
-make_server(const struct init_options *o, X509 *issuing, struct err *e)
+make_leaves(const struct init_options *o, X509 *issuing, struct err *e)
 {
-	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
-	CLEANUP(X509) X509 *cert = NULL;
 	char certificate[4096], key_path[4096], root[4096];
 	const char *chain[] = { root };
 	struct ca_settings settings = { .name = "init",
@@ -166,23 +211,17 @@ make_server(const struct init_options *o, X509 *issuing, struct err *e)
 		.key = key_path,
 		.chain = chain,
 		.chain_count = 1 };
-	struct ca_answer answer = { 0 };
 	struct ca *ca = NULL;
 	int result;
 
 	(void)snprintf(certificate, sizeof certificate, "%s/ca/issuing.pem", o->dir);
 	(void)snprintf(key_path, sizeof key_path, "%s/ca/issuing.key", o->dir);
 	(void)snprintf(root, sizeof root, "%s/ca/root.pem", o->dir);
-	if (new_key(&key, e) != 0 || ca_builtin.open(&settings, &ca, e) != 0)
+	if (ca_builtin.open(&settings, &ca, e) != 0)
 		return -1;
-	result = issue_server(o, ca, key, &answer, e);
+	result = make_server(o, ca, issuing, e);
 	if (result == 0)
-		result = x509_from_der(buf_bytes(&answer.cert), &cert, e);
-	if (result == 0)
-		result = write_certs(o, "tls/server.pem", cert, issuing, e);
-	if (result == 0)
-		result = write_key(o, "tls/server.key", key, e);
-	ca_answer_free(&answer);
+		result = make_ra(o, ca, e);
 	ca_builtin.close(ca);
 	return result;
 }
@@ -237,11 +276,14 @@ write_config(const struct init_options *o, struct err *e)
 int
 init_directory(const struct init_options *o, struct err *e)
 {
-	static const char *const folders[] = { "", "/offline", "/ca", "/tls", "/trust" };
+	static const char *const folders[] = { "", "/offline", "/ca", "/tls", "/ra", "/trust" };
 	CLEANUP(X509) X509 *issuing = NULL;
 	char path[4096];
 	size_t i;
 
+	if (o->port < 1 || o->port > INIT_PORT_MAX)
+		return err_set(e, ERR_MALFORMED, "port %d: the two after it are taken too, so from 1 to %d", o->port,
+			INIT_PORT_MAX);
 	(void)snprintf(path, sizeof path, "%s/enrolld.conf", o->dir);
 	if (access(path, F_OK) == 0)
 		return err_set(e, ERR_DENIED, "%s is there already; serve it with: enrolld -c %s", path, path);
@@ -251,7 +293,7 @@ init_directory(const struct init_options *o, struct err *e)
 			return -1;
 	}
 	/* What the caller may have got wrong comes first: nothing of a directory half made has to be removed. */
-	if (copy_trust(o, e) != 0 || make_cas(o, &issuing, e) != 0 || make_server(o, issuing, e) != 0 ||
+	if (copy_trust(o, e) != 0 || make_cas(o, &issuing, e) != 0 || make_leaves(o, issuing, e) != 0 ||
 	    write_master(o, e) != 0)
 		return -1;
 	return write_config(o, e);

@@ -6,6 +6,7 @@ static const char head[] =
 	"\n"
 	"listen = {\n"
 	"  https = [ \"127.0.0.1:%d\", \"[::1]:%d\" ];\n"
+	"  http = [ \"127.0.0.1:%d\", \"[::1]:%d\" ];   # SCEP and revocation lists\n"
 	"  admin = \"127.0.0.1:%d\";        # /livez /readyz /metrics\n"
 	"  control = \"control.sock\";        # enrollctl --socket\n"
 	"  lock_file = \"enrolld.lock\";\n"
@@ -25,6 +26,9 @@ static const char head[] =
 	"    chain = [ \"ca/root.pem\" ];\n"
 	"  }\n"
 	");\n"
+	"\n"
+	"# What SCEP devices encrypt to, and what signs the answers.\n"
+	"ras = ( { name = \"ra\"; certificate = \"ra/ra.pem\"; key = \"file:ra/ra.key\"; } );\n"
 	"\n";
 
 /* The rule reads both "SN1234" and a secure unique device identifier like "PID:X1 SN:SN1234". */
@@ -52,6 +56,16 @@ static const char profiles[] =
 	"    csr_names = \"ignore\";           # devices ask for all sorts of names; the registry decides\n"
 	"    lifetime = \"90d\";\n"
 	"    renewal_window = \"90d\";         # at any time; 30d is usual\n"
+	"  },\n"
+	"  {\n"
+	"    name = \"scep-device\";           # answers are encrypted to the key of the certificate\n"
+	"    subject = \"CN={tag},O={owner},serialNumber={serial}\";\n"
+	"    san = [ \"dns:{hostname}\", \"uri:urn:dev:sn:{serial}\" ];\n"
+	"    keys = [ \"RSA:2048-4096\" ];\n"
+	"    key_usage = [ \"digitalSignature\", \"keyEncipherment\" ];\n"
+	"    csr_names = \"ignore\";\n"
+	"    lifetime = \"90d\";\n"
+	"    renewal_window = \"90d\";\n"
 	"  }\n"
 	");\n"
 	"\n";
@@ -76,8 +90,33 @@ static const char labels[] =
 	"    operations = [ \"enroll\" ];\n"
 	"    approval = \"manual\";\n"
 	"    retry_after = \"2s\";\n"
+	"  },\n"
+	"  {\n"
+	"    name = \"scep\";                  # http://HOST:%d/scep/scep; enrollctl secret new TAG --scep\n"
+	"    profile = \"scep-device\";\n"
+	"    ca = \"issuing\";\n"
+	"    protocols = [ \"scep\" ];\n"
+	"    scep_ra = \"ra\";\n"
+	"    auth = [ \"secret\", \"own\" ];\n"
+	"    operations = [ \"enroll\", \"renew\" ];\n"
 	"  }\n"
+	"  # Old routers know nothing but single DES and MD5, which protect nothing. Where you must:\n"
+	"  # ,{\n"
+	"  #   name = \"legacy-cisco\";\n"
+	"  #   profile = \"scep-device\";\n"
+	"  #   ca = \"issuing\";\n"
+	"  #   protocols = [ \"scep\" ];\n"
+	"  #   scep_ra = \"ra\";\n"
+	"  #   auth = [ \"secret\", \"own\" ];\n"
+	"  #   scep_legacy = \"insecure-cisco\";\n"
+	"  # }\n"
 	");\n";
+
+static int
+http_port(const struct init_options *o)
+{
+	return o->port + 2;
+}
 
 void
 init_print_config(FILE *out, const struct init_options *o)
@@ -85,11 +124,22 @@ init_print_config(FILE *out, const struct init_options *o)
 	const char *certificate = o->trust_name == NULL ? "" : "\"certificate\", ";
 	char trust[160] = "";
 
-	(void)fprintf(out, head, o->port, o->port, o->port + 1);
+	(void)fprintf(out, head, o->port, o->port, http_port(o), http_port(o), o->port + 1);
 	if (o->trust_name != NULL) {
 		(void)fprintf(out, vendor, o->trust_name, o->trust_name, o->trust_name, o->trust_name);
 		(void)snprintf(trust, sizeof trust, "    trust = [ \"%s\" ];\n", o->trust_name);
 	}
 	(void)fputs(profiles, out);
-	(void)fprintf(out, labels, certificate, trust, certificate, trust);
+	(void)fprintf(out, labels, certificate, trust, certificate, trust, http_port(o));
+}
+
+void
+init_print_next(FILE *out, const struct init_options *o)
+{
+	(void)fprintf(out,
+		"%s is ready. Take %s/offline/root.key away from this machine, then:\n"
+		"  enrolld -c %s/enrolld.conf\n"
+		"It listens on this machine alone: HTTPS on port %d, /livez, /readyz and /metrics on %d, and plain HTTP\n"
+		"for SCEP on %d.\n",
+		o->dir, o->dir, o->dir, o->port, o->port + 1, http_port(o));
 }

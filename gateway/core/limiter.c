@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "gateway/core/limiter.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,4 +323,21 @@ limiter_free(struct limiter *limiter)
 	free(limiter->buckets);
 	free(limiter->times);
 	free(limiter);
+}
+
+size_t
+limiter_address(const char *peer, uint8_t out[LIMITER_ADDRESS_MAX])
+{
+	struct in6_addr v6;
+	size_t len;
+
+	if (inet_pton(AF_INET, peer, out) == 1)
+		return 4;
+	if (inet_pton(AF_INET6, peer, &v6) == 1) {
+		memcpy(out, v6.s6_addr, 8);
+		return 8;
+	}
+	len = strnlen(peer, LIMITER_ADDRESS_MAX);
+	memcpy(out, peer, len);
+	return len;
 }

@@ -24,4 +24,12 @@ int64_t limiter_failed(struct limiter *limiter, struct bytes key, int64_t now_s)
 /* A success: the key is forgiven. */
 void limiter_passed(struct limiter *limiter, struct bytes key);
 
+/*
+ * What an address is counted by: an IPv4 address whole, of an IPv6 address the
+ * network of 64 bits, in which a peer may choose freely (RFC 4291, section 2.5.4). peer is its
+ * text; anything else counts by its first octets. Returns how many of out are used.
+ */
+#define LIMITER_ADDRESS_MAX 16
+size_t limiter_address(const char *peer, uint8_t out[LIMITER_ADDRESS_MAX]);
+
 #endif

@@ -50,10 +50,11 @@ metric_set(enum metric metric, int64_t value)
 }
 
 /* The last of each list stands for everything that is not in it. */
-static const char *const protocols[] = { "est", "scep", "coap", "admin", "other" };
+static const char *const protocols[] = { "est", "scep", "coap", "crl", "admin", "other" };
 static const char *const operations[] = { "cacerts", "simpleenroll", "simplereenroll", "serverkeygen", "csrattrs",
-	"fullcmc", "other" };
-static const int statuses[] = { 200, 202, 204, 400, 401, 403, 404, 405, 408, 413, 415, 429, 431, 500, 501, 502, 503,
+	"fullcmc", "GetCACaps", "GetCACert", "GetNextCACert", "PKIOperation", "PKCSReq", "RenewalReq", "CertPoll", "GetCert",
+	"GetCRL", "crl", "other" };
+static const int statuses[] = { 200, 202, 204, 400, 401, 403, 404, 405, 408, 413, 414, 415, 429, 431, 500, 501, 502, 503,
 	505, 0 };
 
 /* Upper bounds: a kept-alive decision takes a fraction of a millisecond, a slow CA seconds. */

@@ -53,7 +53,7 @@ int
 attempt_newest_cert(struct attempt *a, struct cert_row *row, X509 **cert, struct err *e)
 {
 	const struct store_ops *ops = a->gateway->store_ops;
-	struct cert_filter filter = { .status = CERT_VALID, .asset_tag = a->asset.tag };
+	struct cert_filter filter = { .status = CERT_VALID, .asset_tag = a->asset.tag, .newest = true, .limit = 1 };
 	CLEANUP(buf) struct buf der = { 0 };
 
 	*row = (struct cert_row){ 0 };
@@ -76,11 +76,13 @@ find_renewed(struct attempt *a, struct err *e)
 	X509_free(a->renewed);
 	a->renewed = NULL;
 	a->renewed_not_after_s = 0;
+	a->current = NULL;
 	found = attempt_newest_cert(a, &row, &a->renewed, e);
 	if (found != 1)
 		return found;
 	if (row.not_after_s < a->request->now_s)
 		return 0;
+	a->current = a->renewed;
 	a->renewed_id = row.id;
 	a->renewed_not_after_s = row.not_after_s;
 	return 0;
@@ -99,6 +101,7 @@ attempt_registrar(struct attempt *a, struct err *e)
 	common_name(a->csr->subject, tag);
 	if (tag[0] == '\0' || strcmp(tag, a->asset.tag) == 0)
 		return 0; /* it asks for itself */
+	a->current = NULL;
 	a->registrar = a->asset;
 	a->has_registrar = a->asset_matches == 1;
 	a->proof.kind = PROOF_REGISTRAR;

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "gateway/core/world.h"
+#include "gateway/core/world_parts.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,12 +17,31 @@ static pthread_mutex_t present_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct world *present;
 
 static void
+free_scep(struct world *world)
+{
+	const struct config *config = world->config;
+	size_t i;
+
+	for (i = 0; world->ras != NULL && i < config->ra_count; i++)
+		world_ra_clear(&world->ras[i]);
+	for (i = 0; world->mdms != NULL && i < config->mdm_count; i++)
+		if (world->mdms[i].mdm != NULL)
+			world->mdms[i].ops->close(world->mdms[i].mdm);
+	for (i = 0; world->scep != NULL && i < config->label_count; i++)
+		world_scep_clear(&world->scep[i]);
+	free(world->ras);
+	free(world->mdms);
+	free(world->scep);
+}
+
+static void
 world_free(struct world *world)
 {
 	size_t i;
 
 	if (world == NULL)
 		return;
+	free_scep(world);
 	for (i = 0; world->cas != NULL && i < world->config->ca_count; i++) {
 		if (world->cas[i].ca != NULL)
 			world->cas[i].ops->close(world->cas[i].ca);
@@ -43,23 +62,21 @@ world_free(struct world *world)
 
 DEFINE_CLEANUP(world, struct world *, world_free);
 
-static int
-encode_cacerts(struct world_ca *entry, struct err *e)
+int
+world_certs_encode(const STACK_OF(X509) *stack, struct buf *out, struct err *e)
 {
-	const STACK_OF(X509) *chain = entry->ops->chain(entry->ca);
 	struct bytes certs[EST_CERTS_MAX];
 	struct buf ders[EST_CERTS_MAX] = { 0 };
-	int count = sk_X509_num(chain), i, result = 0;
+	int count = sk_X509_num(stack), i, result = 0;
 
 	if (count < 1 || count > EST_CERTS_MAX)
-		return err_set(e, ERR_LIMIT, "a chain of %d certificates; 1 to %d are possible", count,
-			EST_CERTS_MAX);
+		return err_set(e, ERR_LIMIT, "%d certificates; 1 to %d are possible", count, EST_CERTS_MAX);
 	for (i = 0; i < count && result == 0; i++) {
-		result = x509_to_der(sk_X509_value(chain, i), &ders[i], e);
+		result = x509_to_der(sk_X509_value(stack, i), &ders[i], e);
 		certs[i] = buf_bytes(&ders[i]);
 	}
 	if (result == 0)
-		result = est_certs_encode(certs, (size_t)count, &entry->cacerts, e);
+		result = est_certs_encode(certs, (size_t)count, out, e);
 	for (i = 0; i < count; i++)
 		buf_free(&ders[i]);
 	return result;
@@ -93,7 +110,8 @@ world_ca_open(const struct config_ca *config, const struct ca_ops **ops, struct 
 static int
 load_ca(const struct config_ca *config, struct world_ca *out, struct err *e)
 {
-	if (world_ca_open(config, &out->ops, &out->ca, e) != 0 || encode_cacerts(out, e) != 0)
+	if (world_ca_open(config, &out->ops, &out->ca, e) != 0 ||
+	    world_certs_encode(out->ops->chain(out->ca), &out->cacerts, e) != 0)
 		return err_prefix(e, "CA \"%s\"", config->name);
 	return 0;
 }
@@ -162,26 +180,54 @@ load_signer(struct world *world, struct err *e)
 }
 
 static int
-load_all(struct world *world, struct err *e)
+load_mdm(const struct config_mdm *config, struct world_mdm *out, struct err *e)
+{
+	if (world_mdm_open(config, &out->ops, &out->mdm, e) != 0)
+		return err_prefix(e, "MDM \"%s\"", config->name);
+	return 0;
+}
+
+/* In this order: the answers of labels are made of CAs and RAs. */
+static int
+load_entries(struct world *world, struct err *e)
 {
 	const struct config *config = world->config;
 	size_t i;
 
+	for (i = 0; i < config->ca_count; i++)
+		if (load_ca(&config->cas[i], &world->cas[i], e) != 0)
+			return -1;
+	for (i = 0; i < config->ra_count; i++)
+		if (world_ra_load(&config->ras[i], &world->ras[i], e) != 0)
+			return -1;
+	for (i = 0; i < config->mdm_count; i++)
+		if (load_mdm(&config->mdms[i], &world->mdms[i], e) != 0)
+			return -1;
+	for (i = 0; i < config->label_count; i++)
+		if (load_csrattrs(&config->labels[i], &world->csrattrs[i], e) != 0 ||
+		    world_scep_load(world, &config->labels[i], &world->scep[i], e) != 0)
+			return -1;
+	return 0;
+}
+
+static int
+load_all(struct world *world, struct err *e)
+{
+	const struct config *config = world->config;
+
 	world->cas = calloc(config->ca_count + 1, sizeof *world->cas);
+	world->ras = calloc(config->ra_count + 1, sizeof *world->ras);
+	world->mdms = calloc(config->mdm_count + 1, sizeof *world->mdms);
+	world->scep = calloc(config->label_count + 1, sizeof *world->scep);
 	world->csrattrs = calloc(config->label_count + 1, sizeof *world->csrattrs);
-	if (world->cas == NULL || world->csrattrs == NULL)
+	if (world->cas == NULL || world->ras == NULL || world->mdms == NULL || world->scep == NULL ||
+	    world->csrattrs == NULL)
 		return err_set(e, ERR_NOMEM, "no memory for the configuration");
 	if (trust_load(config, &world->trust, e) != 0 ||
 	    identity_rules_new(config->identity, config->identity_count, &world->rules, e) != 0 ||
 	    load_master(config->keygen_master, &world->master, e) != 0 || load_signer(world, e) != 0)
 		return -1;
-	for (i = 0; i < config->ca_count; i++)
-		if (load_ca(&config->cas[i], &world->cas[i], e) != 0)
-			return -1;
-	for (i = 0; i < config->label_count; i++)
-		if (load_csrattrs(&config->labels[i], &world->csrattrs[i], e) != 0)
-			return -1;
-	return 0;
+	return load_entries(world, e);
 }
 
 int

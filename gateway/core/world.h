@@ -9,13 +9,39 @@
 #include "gateway/ca/ca.h"
 #include "gateway/core/config.h"
 #include "gateway/core/limiter.h"
+#include "gateway/core/seal.h"
 #include "gateway/core/trust.h"
+#include "gateway/mdm/mdm.h"
 #include "gateway/store/store.h"
+#include "scep/message.h"
 
 struct world_ca {
 	const struct ca_ops *ops;
 	struct ca *ca;
 	struct buf cacerts; /* the /cacerts answer as DER, encoded once */
+};
+
+#define WORLD_RECIPIENTS_MAX (CONFIG_LIST_MAX + 2)
+
+struct world_ra {
+	X509 *cert;            /* signs answers */
+	EVP_PKEY *key;
+	X509 *decrypt_cert;    /* what devices encrypt to; the same as cert unless configured apart */
+	struct scep_recipient recipients[WORLD_RECIPIENTS_MAX]; /* the present decryption key first, previous ones after */
+	size_t recipient_count;
+};
+
+/* What SCEP answers for one label without looking at the request; made once. Empty for labels without SCEP. */
+struct world_scep {
+	struct buf caps;       /* GetCACaps */
+	struct buf ca_cert;    /* GetCACert: one certificate, or a certs-only bundle when ca_cert_bundle */
+	bool ca_cert_bundle;
+	struct buf next;       /* GetNextCACert, signed; empty: none */
+};
+
+struct world_mdm {
+	const struct mdm_ops *ops;
+	struct mdm *mdm;
 };
 
 /* Immutable and reference-counted; a request holds one from its first to its last line. */
@@ -24,6 +50,9 @@ struct world {
 	struct trust_sets *trust;
 	struct identity_rules *rules;
 	struct world_ca *cas;  /* in the order of config->cas */
+	struct world_ra *ras;  /* in the order of config->ras */
+	struct world_mdm *mdms; /* in the order of config->mdms */
+	struct world_scep *scep; /* in the order of config->labels */
 	struct buf *csrattrs;  /* in the order of config->labels; DER, empty when none are configured */
 	struct buf master;     /* keygen master octets; empty: none */
 	X509 *signer;          /* the server's certificate and key: they sign generated key packages */
@@ -36,6 +65,10 @@ struct gateway {
 	const struct store_ops *store_ops;
 	struct store *store;
 	struct limiter *by_asset, *by_address;
+	struct seal *seal;     /* for stored requests that hold a secret; NULL: these cannot be recorded */
+	atomic_int mdm_calls;   /* under way */
+	int mdm_calls_max;      /* past it requests are told to come back: a slow MDM does not take every worker; 0: any number */
+	struct crl_cache *crls; /* NULL: every revocation list is made anew */
 	struct limiter *strangers; /* how many refusals of nobody we know are recorded, by address; NULL: all */
 };
 
@@ -53,6 +86,9 @@ MUST_USE int world_ca_open(const struct config_ca *config, const struct ca_ops *
 	struct err *e);
 
 const struct world_ca *world_ca_of(const struct world *world, const char *name); /* never NULL: config is checked */
+const struct world_ra *world_ra_of(const struct world *world, const char *name); /* NULL: none of that name */
+const struct world_mdm *world_mdm_of(const struct world *world, const char *name); /* NULL: none of that name */
+const struct world_scep *world_scep_of(const struct world *world, const struct config_label *label);
 const struct buf *world_csrattrs_of(const struct world *world, const struct config_label *label);
 
 #endif

@@ -9,6 +9,9 @@
 
 #include "base/err.h"
 
+/* The gateway's (gateway/process.h), which this folder does not include; a unit test compares the two. */
+#define ENROLLCTL_VERSION "0.1.0"
+
 #define CTL_POSITIONALS_MAX 3
 #define CTL_OPTIONS_MAX 8
 

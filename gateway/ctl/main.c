@@ -16,6 +16,7 @@ struct invocation {
 	const char *socket;
 	bool json;
 	bool help;
+	bool version;
 	const struct ctl_command *command;
 	json_t *args;
 	int file;
@@ -27,7 +28,9 @@ usage(FILE *out)
 {
 	const struct ctl_command *c;
 
-	(void)fputs("usage: enrollctl [--socket PATH] [--json] COMMAND [ARGUMENT...] [OPTION...]\n\n", out);
+	(void)fputs("usage: enrollctl [--socket PATH] [--json] COMMAND [ARGUMENT...] [OPTION...]\n"
+		    "       enrollctl --version | --help\n\n",
+		out);
 	for (c = ctl_commands; c->words != NULL; c++)
 		(void)fprintf(out, "  %-16s %s\n", c->words, c->help);
 	(void)fputs("\nenrollctl COMMAND --help tells its arguments. The socket is " SOCKET_DEFAULT
@@ -183,6 +186,8 @@ parse(struct invocation *in, char **argv)
 			in->json = true;
 		else if (strcmp(*argv, "--help") == 0 || strcmp(*argv, "-h") == 0)
 			in->help = true;
+		else if (strcmp(*argv, "--version") == 0)
+			in->version = true;
 		else if (strcmp(*argv, "--socket") == 0 && argv[1] != NULL)
 			in->socket = *++argv;
 		else
@@ -229,7 +234,7 @@ run(struct invocation *in)
 		ctl_show_pairs(result, stdout);
 	json_decref(rows);
 	json_decref(result);
-	return status;
+	return (int)status;
 }
 
 int
@@ -243,6 +248,8 @@ main(int argc, char **argv)
 
 	if (argc < 1 || parse(&in, argv + 1) != 0)
 		status = CTL_USAGE;
+	else if (in.version)
+		status = printf("enrollctl %s\n", ENROLLCTL_VERSION) < 0 ? CTL_REFUSED : CTL_OK;
 	else if (in.command == NULL)
 		status = usage(in.help ? stdout : stderr);
 	else if (in.help)

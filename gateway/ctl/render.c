@@ -176,7 +176,8 @@ ctl_show_secret(const json_t *result, FILE *out)
 		return;
 	}
 	(void)fprintf(out, "%s\n", text_of(result, "secret"));
-	(void)fprintf(stderr, "User %s, %s, %s%s. It is not shown again.\n", text_of(result, "tag"),
+	(void)fprintf(stderr, "%s %s, %s, %s%s. It is not shown again.\n",
+		strcmp(text_of(result, "protocol"), "scep") == 0 ? "SCEP challenge of" : "User", text_of(result, "tag"),
 		json_is_true(json_object_get(result, "once")) ? "for one certificate" : "for any number of certificates",
 		text_of(result, "expires")[0] == '\0' ? "without expiry" : "until ", text_of(result, "expires"));
 }

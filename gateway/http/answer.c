@@ -43,8 +43,10 @@ read_field(struct bytes line, struct answer_head *out)
 
 	if (http_field_split(line, &field) != 0)
 		return -1;
-	if (http_name_is(field.name, "connection"))
+	if (http_name_is(field.name, "connection")) {
 		out->close = out->close || http_list_has(field.value, "close");
+		out->keep = out->keep || http_list_has(field.value, "keep-alive");
+	}
 	if (http_name_is(field.name, "transfer-encoding"))
 		return -1;
 	if (!http_name_is(field.name, "content-length"))

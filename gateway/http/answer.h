@@ -24,6 +24,7 @@ struct answer_head {
 	bool has_length;
 	size_t told_length; /* Content-Length as sent, for HEAD */
 	bool close;       /* the backend will close */
+	bool keep;        /* the backend says that it will not */
 };
 
 /*

@@ -264,8 +264,9 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		fail(backend, "the worker's answer cannot be understood");
 	else if (done > 0) {
 		/* An answer before the whole request went out leaves the framing behind. After a refusal CivetWeb may
-		 * close without having said so, and the next request would be lost in that connection. */
-		keep = !backend->head.close && backend->head.status < REFUSAL_STATUS &&
+		 * close without having said so, and the next request would be lost in that connection: unless the
+		 * answer promises that it goes on. */
+		keep = !backend->head.close && (backend->head.status < REFUSAL_STATUS || backend->head.keep) &&
 			backend->out_at == backend->out.len;
 		finish(backend, keep);
 	}

@@ -28,3 +28,22 @@ basic_parse(const char *header, struct basic_credentials *out)
 		*out = (struct basic_credentials){ .user = "" };
 	return good;
 }
+
+void
+basic_challenge(const char *realm, char out[BASIC_CHALLENGE_MAX])
+{
+	static const char begin[] = "WWW-Authenticate: Basic realm=\"", end[] = "\"\r\n";
+	size_t len = sizeof begin - 1;
+
+	memcpy(out, begin, len);
+	for (; *realm != '\0' && len + 2 < BASIC_CHALLENGE_MAX - sizeof end; realm++) {
+		unsigned char c = (unsigned char)*realm;
+
+		if (c < 0x20 || c == 0x7f)
+			continue;
+		if (c == '"' || c == '\\')
+			out[len++] = '\\';
+		out[len++] = *realm;
+	}
+	memcpy(out + len, end, sizeof end);
+}

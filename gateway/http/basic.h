@@ -21,4 +21,11 @@ struct basic_credentials {
  */
 bool basic_parse(const char *header, struct basic_credentials *out);
 
+/*
+ * The header line that asks for them, with CRLF: the realm as a quoted-string
+ * (RFC 9110, section 5.6.4), without what cannot stand in one and cut to fit.
+ */
+#define BASIC_CHALLENGE_MAX 320
+void basic_challenge(const char *realm, char out[BASIC_CHALLENGE_MAX]);
+
 #endif

@@ -343,7 +343,7 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 }
 
 void
-conn_begin(struct front_loop *loop, int fd, const struct sockaddr_storage *address, struct peer_key peer)
+conn_begin(struct front_loop *loop, int fd, const struct sockaddr_storage *address, struct peer_key peer, bool tls)
 {
 	struct conn *conn = calloc(1, sizeof *conn);
 
@@ -365,7 +365,7 @@ conn_begin(struct front_loop *loop, int fd, const struct sockaddr_storage *addre
 	metric_add(METRIC_CONNECTIONS_OPEN, 1);
 	metric_add(METRIC_CONNECTIONS_TOTAL, 1);
 	start_idling(conn);
-	if (loop->front->settings.tls)
+	if (tls)
 		conn->state = CONN_HANDSHAKE;
 	conn_deadline(conn, conn->state);
 	read_on(conn);

@@ -40,6 +40,24 @@ say_continue(struct conn *conn)
 	conn->state = CONN_ANSWER;
 }
 
+/*
+ * The limit of this head: a long target has room of its own beside the fields. Asked once for a request, as soon
+ * as it is longer than the ordinary limits: the path has arrived by then.
+ */
+static size_t
+head_limit(struct conn *conn)
+{
+	const struct front_settings *settings = &conn->loop->front->settings;
+	size_t usual = (size_t)settings->header_max, limit;
+
+	if (conn->target_max == 0 && (conn->in.len > usual || conn->in.len > HTTP_TARGET_MAX))
+		conn->target_max = http_target_limit(buf_bytes(&conn->in), settings->takes_long_target);
+	if (conn->target_max <= HTTP_TARGET_MAX)
+		return usual;
+	limit = usual + conn->target_max;
+	return limit < FRONT_HEADER_MAX ? limit : FRONT_HEADER_MAX;
+}
+
 static bool
 parse_head(struct conn *conn)
 {
@@ -47,13 +65,13 @@ parse_head(struct conn *conn)
 	struct http_refusal refusal;
 	struct http_request request;
 	size_t head_len;
-	int found = http_head_scan(buf_bytes(&conn->in), (size_t)settings->header_max, &conn->scanned, &head_len,
-		&refusal);
+	int found = http_head_scan(buf_bytes(&conn->in), head_limit(conn), &conn->scanned, &head_len, &refusal);
 
 	if (found == 0)
 		return false;
-	if (found < 0 || http_head_parse(bytes_of(conn->in.at, head_len), (uint64_t)settings->body_max, &request,
-				 &refusal) != 0) {
+	if (found < 0 || http_head_parse(bytes_of(conn->in.at, head_len),
+				 conn->target_max == 0 ? HTTP_TARGET_MAX : conn->target_max,
+				 (uint64_t)settings->body_max, &request, &refusal) != 0) {
 		refuse(conn, &refusal);
 		return true;
 	}
@@ -101,7 +119,7 @@ conn_parse(struct conn *conn)
 		if (conn->in.len == 0)
 			return false;
 		conn->state = CONN_HEAD;
-		conn->scanned = 0;
+		conn->scanned = conn->target_max = 0;
 		/* Of the request before; an answer to half a head must not go by them. */
 		conn->persists = conn->http10 = conn->is_head = false;
 		return true;

@@ -8,27 +8,10 @@
 
 #include <civetweb.h>
 
-#include "base/text.h"
-#include "base/timefmt.h"
 #include "est/keygen.h"
 #include "est/path.h"
-#include "gateway/core/enroll.h"
-#include "gateway/core/log.h"
-#include "gateway/core/metrics.h"
 #include "gateway/http/basic.h"
-#include "gateway/http/front.h"
-#include "gateway/http/server.h"
-
-struct est_exchange {
-	struct gateway *gateway;
-	struct world *world;
-	struct mg_connection *conn;
-	const struct conn_facts *facts;
-	const struct config_label *label;
-	struct est_route route;
-	int64_t now_s;
-	int64_t began_us;
-};
+#include "gateway/http/exchange.h"
 
 static const char *
 transfer_encoding(const struct config_label *label)
@@ -37,7 +20,7 @@ transfer_encoding(const struct config_label *label)
 }
 
 static int
-answer_der(struct est_exchange *x, const char *content_type, struct bytes der)
+answer_der(struct exchange *x, const char *content_type, struct bytes der)
 {
 	CLEANUP(buf) struct buf body = { 0 };
 
@@ -49,7 +32,7 @@ answer_der(struct est_exchange *x, const char *content_type, struct bytes der)
 
 /* RFC 7030, section 4.1.3: the type of /cacerts has no parameter; the one of an enrollment has. */
 static int
-answer_cacerts(struct est_exchange *x)
+answer_cacerts(struct exchange *x)
 {
 	const struct world_ca *ca = world_ca_of(x->world, x->label->ca);
 
@@ -61,7 +44,7 @@ answer_cacerts(struct est_exchange *x)
 
 /* RFC 7030, section 4.5.2: 204 or 404 when nothing is asked for; Bouncy Castle wants the body empty. */
 static int
-answer_csrattrs(struct est_exchange *x)
+answer_csrattrs(struct exchange *x)
 {
 	const struct buf *attrs = world_csrattrs_of(x->world, x->label);
 
@@ -70,29 +53,8 @@ answer_csrattrs(struct est_exchange *x)
 	return answer_der(x, "application/csrattrs", buf_bytes(attrs));
 }
 
-/* The issued certificate (RFC 7030, section 4.2.3), with its chain where the label says so. */
 static int
-encode_certs(struct est_exchange *x, struct bytes cert, struct buf *out, struct err *e)
-{
-	const struct world_ca *ca = world_ca_of(x->world, x->label->ca);
-	const STACK_OF(X509) *chain = ca->ops->chain(ca->ca);
-	struct buf ders[EST_CERTS_MAX] = { 0 };
-	struct bytes certs[EST_CERTS_MAX] = { cert };
-	int count = x->label->include_chain ? sk_X509_num(chain) : 0, i, result = 0;
-
-	for (i = 0; i < count && i + 1 < EST_CERTS_MAX && result == 0; i++) {
-		result = x509_to_der(sk_X509_value(chain, i), &ders[i], e);
-		certs[i + 1] = buf_bytes(&ders[i]);
-	}
-	if (result == 0)
-		result = est_certs_encode(certs, (size_t)i + 1, out, e);
-	while (i-- > 0)
-		buf_free(&ders[i]);
-	return result;
-}
-
-static int
-answer_keygen(struct est_exchange *x, const struct enroll_result *result, struct bytes certs)
+answer_keygen(struct exchange *x, const struct enroll_result *result, struct bytes certs)
 {
 	CLEANUP(buf) struct buf body = { 0 };
 	uint8_t random[15];
@@ -114,15 +76,16 @@ answer_keygen(struct est_exchange *x, const struct enroll_result *result, struct
 	return status;
 }
 
+/* RFC 7030, section 4.2.3: the issued certificate; with its chain where the label says so. */
 static int
-answer_issued(struct est_exchange *x, const struct enroll_result *result)
+answer_issued(struct exchange *x, enum est_op op, const struct enroll_result *result)
 {
 	CLEANUP(buf) struct buf certs = { 0 };
 	struct err e;
 
-	if (encode_certs(x, buf_bytes(&result->cert), &certs, &e) != 0)
+	if (outcome_certs(x->world, x->label, buf_bytes(&result->cert), x->label->include_chain ? EST_CERTS_MAX : 0, &certs, &e) != 0)
 		return server_answer_text(x->conn, 500, NULL, "internal error");
-	if (x->route.op == EST_OP_SERVERKEYGEN)
+	if (op == EST_OP_SERVERKEYGEN)
 		return answer_keygen(x, result, buf_bytes(&certs));
 	return answer_der(x,
 		x->label->content_type == CONTENT_TYPE_PLAIN ? "application/pkcs7-mime" :
@@ -130,28 +93,25 @@ answer_issued(struct est_exchange *x, const struct enroll_result *result)
 		buf_bytes(&certs));
 }
 
+/* Bouncy Castle's HTTP authentication fails when this answer has a body. */
 static int
-answer_refused(struct est_exchange *x, int status, const char *headers, const struct enroll_result *result)
+answer_unauthentic(struct exchange *x)
 {
-	char text[ERR_TEXT_MAX + 64];
+	char header[BASIC_CHALLENGE_MAX];
 
-	if (result->request_id != 0)
-		(void)snprintf(text, sizeof text, "%s (request %lld)", result->public_text,
-			(long long)result->request_id);
-	else
-		(void)snprintf(text, sizeof text, "%s", result->public_text);
-	return server_answer_text(x->conn, status, headers, text);
+	basic_challenge(x->label->realm, header);
+	return server_answer(x->conn, 401, NULL, header, bytes_of(NULL, 0));
 }
 
 static int
-answer_result(struct est_exchange *x, const struct enroll_result *result)
+answer_result(struct exchange *x, enum est_op op, const struct enroll_result *result)
 {
-	char headers[REG_TEXT_MAX + 64];
+	char headers[EXCHANGE_HEADER_MAX];
 
-	(void)snprintf(headers, sizeof headers, "Retry-After: %lld\r\n", (long long)result->retry_after_s);
+	exchange_retry_after(result, headers);
 	switch (result->code) {
 	case ERR_NONE:
-		return answer_issued(x, result);
+		return answer_issued(x, op, result);
 	case ERR_PENDING:
 		/* RFC 7030, section 4.2.3: 202 with Retry-After; clients want the body empty. */
 		return server_answer(x->conn, 202, NULL, headers, bytes_of(NULL, 0));
@@ -159,49 +119,19 @@ answer_result(struct est_exchange *x, const struct enroll_result *result)
 	case ERR_UNSUPPORTED:
 		return server_answer_text(x->conn, 400, NULL, result->sentence);
 	case ERR_UNAUTHENTIC:
-		(void)snprintf(headers, sizeof headers, "WWW-Authenticate: Basic realm=\"%s\"\r\n", x->label->realm);
-		/* Bouncy Castle's HTTP authentication fails when this answer has a body. */
-		return server_answer(x->conn, 401, NULL, headers, bytes_of(NULL, 0));
+		return answer_unauthentic(x);
 	case ERR_DENIED:
-		return answer_refused(x, 403, NULL, result);
+		return exchange_refuse(x, 403, NULL, result);
 	case ERR_LIMIT:
-		return answer_refused(x, result->retry_after_s > 0 ? 429 : 413,
+		return exchange_refuse(x, result->retry_after_s > 0 ? 429 : 413,
 			result->retry_after_s > 0 ? headers : NULL, result);
 	case ERR_UPSTREAM:
-		return answer_refused(x, 503, headers, result);
+		return exchange_refuse(x, 503, headers, result);
 	case ERR_NOMEM:
 	case ERR_BUG:
 		break;
 	}
-	return answer_refused(x, 500, NULL, result);
-}
-
-static void
-log_enrollment(const struct est_exchange *x, const struct enroll_result *result, int status)
-{
-	char id[24], ms[24], http[8];
-	struct log_field fields[] = {
-		{ "id", id },
-		{ "proto", "est" },
-		{ "op", est_op_name(x->route.op) },
-		{ "label", x->route.label },
-		{ "peer", x->facts->peer },
-		{ "device", result->asset_tag[0] == '\0' ? NULL : result->asset_tag },
-		{ "proof", result->proof[0] == '\0' ? NULL : result->proof },
-		{ "ca", x->label->ca },
-		{ "result", result->code == ERR_NONE ? (result->replayed ? "replayed" : "issued") :
-						       err_code_name(result->code) },
-		{ "reason", result->reason },
-		{ "why", result->code == ERR_NONE ? NULL : result->sentence },
-		{ "status", http },
-		{ "ms", ms },
-	};
-
-	(void)snprintf(id, sizeof id, "%lld", (long long)result->request_id);
-	(void)snprintf(http, sizeof http, "%d", status);
-	(void)snprintf(ms, sizeof ms, "%.1f", (double)(time_monotonic_us() - x->began_us) / 1000.0);
-	log_fields(result->code == ERR_BUG || result->code == ERR_NOMEM ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
-		"enroll", fields, (int)(sizeof fields / sizeof fields[0]));
+	return exchange_refuse(x, 500, NULL, result);
 }
 
 static enum enroll_op
@@ -222,32 +152,26 @@ enroll_op_of(enum est_op op)
 }
 
 static int
-run(struct est_exchange *x, struct bytes csr)
+run(struct exchange *x, enum est_op op, struct bytes csr)
 {
+	struct enroll_request request = exchange_request(x);
 	struct basic_credentials basic;
 	struct enroll_result result;
-	struct enroll_request request = {
-		.protocol = "est",
-		.operation = est_op_name(x->route.op),
-		.op = enroll_op_of(x->route.op),
-		.label = x->label,
-		.csr = csr,
-		.client_cert = x->facts->client_cert,
-		.client_chain = x->facts->client_chain,
-		.binding = &x->facts->binding,
-		.peer = x->facts->peer,
-		.now_s = x->now_s,
-	};
 	int status;
 
+	request.op = enroll_op_of(op);
+	request.csr = csr;
+	request.client_cert = x->facts->client_cert;
+	request.client_chain = x->facts->client_chain;
+	request.binding = &x->facts->binding;
 	if (basic_parse(mg_get_header(x->conn, "Authorization"), &basic)) {
 		request.user = basic.user;
 		request.secret = basic.secret;
 	}
 	enroll_run(x->gateway, x->world, &request, &result);
 	OPENSSL_cleanse(&basic, sizeof basic);
-	status = answer_result(x, &result);
-	log_enrollment(x, &result, status);
+	status = answer_result(x, op, &result);
+	exchange_log(x, &result, "issued", status, NULL, 0);
 	enroll_result_free(&result);
 	return status;
 }
@@ -262,36 +186,17 @@ is_pkcs10(const char *type)
 	return len == sizeof wanted - 1 && strncasecmp(type, wanted, len) == 0;
 }
 
-static int
-read_body(struct mg_connection *conn, struct buf *out)
-{
-	const struct mg_request_info *info = mg_get_request_info(conn);
-	char chunk[8192];
-	int n;
-
-	while (info->content_length > (long long)out->len &&
-		(n = mg_read(conn, chunk, sizeof chunk)) > 0)
-		buf_append(out, chunk, (size_t)n);
-	return buf_failed(out) || info->content_length != (long long)out->len ? -1 : 0;
-}
-
 static void
-audit_malformed(const struct est_exchange *x, const struct err *why)
+audit_malformed(const struct exchange *x, const struct err *why)
 {
-	struct enroll_request request = {
-		.protocol = "est",
-		.operation = est_op_name(x->route.op),
-		.label = x->label,
-		.client_cert = x->facts->client_cert,
-		.peer = x->facts->peer,
-		.now_s = x->now_s,
-	};
+	struct enroll_request request = exchange_request(x);
 
+	request.client_cert = x->facts->client_cert;
 	enroll_refuse(x->gateway, &request, why);
 }
 
 static int
-answer_enrollment(struct est_exchange *x)
+answer_enrollment(struct exchange *x, enum est_op op)
 {
 	CLEANUP(buf) struct buf body = { 0 };
 	CLEANUP(buf) struct buf csr = { 0 };
@@ -302,25 +207,21 @@ answer_enrollment(struct est_exchange *x)
 		audit_malformed(x, &e);
 		return server_answer_text(x->conn, 415, "Accept: application/pkcs10\r\n", e.text);
 	}
-	if (read_body(x->conn, &body) != 0)
-		return server_answer_text(x->conn, 400, NULL, "the body is shorter than announced");
+	if (exchange_body(x, &body, &e) != 0)
+		return server_answer_text(x->conn, e.code == ERR_NOMEM ? 500 : 400, NULL, e.text);
 	if (est_body_decode(buf_bytes(&body), x->label->accept_der, &csr, &e) != 0) {
 		audit_malformed(x, &e);
 		return server_answer_text(x->conn, 400, NULL, e.text);
 	}
-	return run(x, buf_bytes(&csr));
+	return run(x, op, buf_bytes(&csr));
 }
 
 static int
-dispatch(struct est_exchange *x)
+dispatch(struct exchange *x, enum est_op op)
 {
-	char allow[32];
-
-	if (strcmp(mg_get_request_info(x->conn)->request_method, est_op_method(x->route.op)) != 0) {
-		(void)snprintf(allow, sizeof allow, "Allow: %s\r\n", est_op_method(x->route.op));
-		return server_answer_text(x->conn, 405, allow, "wrong method for this operation");
-	}
-	switch (x->route.op) {
+	if (strcmp(exchange_method(x), est_op_method(op)) != 0)
+		return exchange_wrong_method(x, est_op_method(op));
+	switch (op) {
 	case EST_OP_CACERTS:
 		return answer_cacerts(x);
 	case EST_OP_CSRATTRS:
@@ -328,7 +229,7 @@ dispatch(struct est_exchange *x)
 	case EST_OP_SIMPLEENROLL:
 	case EST_OP_SIMPLEREENROLL:
 	case EST_OP_SERVERKEYGEN:
-		return answer_enrollment(x);
+		return answer_enrollment(x, op);
 	case EST_OP_NONE:
 		break;
 	}
@@ -336,29 +237,22 @@ dispatch(struct est_exchange *x)
 }
 
 int
-est_http_handle(struct gateway *gateway, struct mg_connection *conn, const struct conn_facts *facts)
+est_http_handle(struct exchange *x)
 {
-	struct est_exchange x = {
-		.gateway = gateway,
-		.conn = conn,
-		.facts = facts,
-		.now_s = time_now_s(),
-		.began_us = time_monotonic_us(),
-	};
+	struct est_route route;
 	struct err e;
-	int status;
 
-	if (est_path_parse(bytes_of_text(mg_get_request_info(conn)->local_uri_raw), &x.route, &e) != 0) {
-		metric_request("est", "unknown", 404, time_monotonic_us() - x.began_us);
-		return server_answer_text(conn, 404, NULL, e.text);
-	}
-	x.world = world_get();
-	x.label = config_label(x.world->config, x.route.label);
-	if (x.label == NULL)
-		status = server_answer_text(conn, 404, NULL, "no such label");
-	else
-		status = dispatch(&x);
-	world_put(x.world);
-	metric_request("est", est_op_name(x.route.op), status, time_monotonic_us() - x.began_us);
-	return status;
+	x->protocol = "est";
+	x->operation = "unknown";
+	/* RFC 7030, section 3.3: "HTTPS MUST be used." */
+	if (exchange_is_plain(x))
+		return server_answer_text(x->conn, 403, NULL,
+			"EST is served over HTTPS only: use https and the port of an address in listen.https");
+	if (est_path_parse(bytes_of_text(exchange_path(x)), &route, &e) != 0)
+		return server_answer_text(x->conn, 404, NULL, e.text);
+	x->operation = est_op_name(route.op);
+	x->label = config_label(x->world->config, route.label);
+	if (x->label == NULL || (x->label->protocols & PROTOCOL_EST) == 0)
+		return server_answer_text(x->conn, 404, NULL, "no such label");
+	return dispatch(x, route.op);
 }

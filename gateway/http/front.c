@@ -13,9 +13,6 @@
 #include "base/text.h"
 #include "gateway/core/log.h"
 
-/* CivetWeb reads a head of at most 32,768 octets; the front adds a few lines to it. */
-#define BACKEND_HEAD_MAX 32768
-#define HEAD_ADDED_MAX 512
 #define ADDRESS_MAX 128
 
 /* "[::1]:8443" or "192.0.2.1:8443" into host and port. */
@@ -90,17 +87,19 @@ open_listener(const char *text, int *listener, int *port, struct err *e)
 static int
 open_listeners(struct front *front, const struct front_settings *settings, struct err *e)
 {
-	size_t i;
+	size_t i, first = settings->listen_count, count = first + settings->listen_plain_count;
 
-	front->listeners = calloc(settings->listen_count, sizeof *front->listeners);
-	front->ports = calloc(settings->listen_count, sizeof *front->ports);
+	front->listeners = calloc(count, sizeof *front->listeners);
+	front->ports = calloc(count, sizeof *front->ports);
 	if (front->listeners == NULL || front->ports == NULL)
 		return err_set(e, ERR_NOMEM, "listeners: no memory");
-	front->listen_count = settings->listen_count;
-	for (i = 0; i < front->listen_count; i++)
+	front->listen_count = count;
+	front->tls_count = settings->tls ? first : 0;
+	for (i = 0; i < count; i++)
 		front->listeners[i] = -1;
-	for (i = 0; i < front->listen_count; i++)
-		if (open_listener(settings->listen[i], &front->listeners[i], &front->ports[i], e) != 0)
+	for (i = 0; i < count; i++)
+		if (open_listener(i < first ? settings->listen[i] : settings->listen_plain[i - first],
+			    &front->listeners[i], &front->ports[i], e) != 0)
 			return -1;
 	return 0;
 }
@@ -151,14 +150,14 @@ open_loops(struct front *front, struct err *e)
 static int
 check_settings(const struct front_settings *s, struct err *e)
 {
-	if (s->listen_count == 0)
+	if (s->listen_count + s->listen_plain_count == 0)
 		return err_set(e, ERR_UPSTREAM, "no address to listen on");
 	if (s->workers < 1 || s->connections < 1 || s->connections_per_address < 1 || s->queue_max < 0 ||
 		s->body_max < 0 || s->header_max < 1)
 		return err_set(e, ERR_BUG, "front settings out of range");
-	if (s->header_max > BACKEND_HEAD_MAX - HEAD_ADDED_MAX)
+	if (s->header_max > FRONT_HEADER_MAX)
 		return err_set(e, ERR_LIMIT, "request headers of %d octets: at most %d can be served", s->header_max,
-			BACKEND_HEAD_MAX - HEAD_ADDED_MAX);
+			FRONT_HEADER_MAX);
 	return 0;
 }
 
@@ -202,7 +201,7 @@ front_start(const struct front_settings *settings, struct front **out, struct er
 	if (front == NULL)
 		return err_set(e, ERR_NOMEM, "front: no memory");
 	front->settings = *settings;
-	front->settings.listen = NULL;
+	front->settings.listen = front->settings.listen_plain = NULL;
 	front->settings.certificate = front->settings.key = NULL;
 	front->settings.min_version = front->settings.groups = NULL;
 	(void)pthread_mutex_init(&front->tls_lock, NULL);

@@ -1,5 +1,5 @@
 /*
- * front.h - the public sockets: TLS, strict HTTP/1.1 framing, limits; complete requests out.
+ * front.h - the public sockets, TLS and plain: strict HTTP/1.1 framing, limits; complete requests out.
  *
  * Event loops (libevent, one thread each) own every TCP connection. A
  * connection costs no worker until its request is complete; then the request
@@ -31,10 +31,16 @@ struct conn_facts {
 const struct conn_facts *front_facts_get(const char *handle);
 void front_facts_put(const struct conn_facts *facts);
 
+/* Octets of a request's head at most, in any case: what CivetWeb reads, less the lines that the front adds. */
+#define FRONT_HEADER_MAX 32256
+
 struct front_settings {
 	const char *const *listen;    /* "[::]:8443", "0.0.0.0:0"; port 0 picks one */
 	size_t listen_count;
-	bool tls;
+	bool tls;                     /* spoken on those */
+	const char *const *listen_plain; /* and these are plain in any case */
+	size_t listen_plain_count;
+	bool (*takes_long_target)(struct bytes path); /* HTTP_TARGET_LONG_MAX for GETs of it; any thread. NULL: none */
 	const char *certificate, *key; /* PEM chain file; key URI for key_open() */
 	const char *min_version;      /* "1.2" or "1.3" */
 	const char *groups;           /* "X25519:P-256:P-384" */
@@ -52,7 +58,7 @@ struct front;
 
 /* Binds every address or none. ERR_UPSTREAM says which and why. */
 MUST_USE int front_start(const struct front_settings *settings, struct front **out, struct err *e);
-/* The port a listener got, in the order of settings->listen. */
+/* The port a listener got, in the order of settings->listen, then settings->listen_plain. */
 int front_port(const struct front *front, size_t index);
 /* New certificate, key, version and groups for new handshakes; on failure the old stay. No connection is dropped. */
 MUST_USE int front_reload_tls(struct front *front, const struct front_settings *settings, struct err *e);

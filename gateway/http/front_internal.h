@@ -65,6 +65,7 @@ struct conn {
 	const struct conn_facts *facts; /* NULL before the first request */
 	struct buf in;    /* received and not yet used */
 	size_t scanned, drained;
+	size_t target_max; /* of the request whose head arrives; 0: not asked yet */
 	struct buf head;  /* rebuilt, for the backend */
 	size_t line_len;
 	struct http_body body;
@@ -97,6 +98,13 @@ struct deadlines {
 	const struct timeval *handshake, *header, *body, *idle, *queue, *linger;
 };
 
+/* One loop watches one listener. */
+struct acceptor {
+	struct event event;
+	struct front_loop *loop;
+	size_t listener;
+};
+
 struct front_loop {
 	struct front *front;
 	pthread_t thread;
@@ -104,7 +112,7 @@ struct front_loop {
 	struct event_base *base;
 	int wake_fd;
 	struct event wake, accept_pause, grace;
-	struct event *accepts; /* one for each listener */
+	struct acceptor *accepts; /* one for each listener */
 	struct deadlines deadlines;
 	struct conn_list conns, queue;
 	int open, queued, queue_max;
@@ -121,6 +129,7 @@ struct front {
 	SSL_CTX *tls;
 	int *listeners, *ports;
 	size_t listen_count;
+	size_t tls_count;     /* the first so many listeners speak TLS, the others do not */
 	struct peers *peers;
 	struct front_loop *loops;
 	int loop_count;
@@ -142,7 +151,8 @@ void loop_conn_gone(struct front_loop *loop);
 SSL_CTX *front_tls_get(struct front *front);
 
 /* conn.c */
-void conn_begin(struct front_loop *loop, int fd, const struct sockaddr_storage *address, struct peer_key peer);
+void conn_begin(struct front_loop *loop, int fd, const struct sockaddr_storage *address, struct peer_key peer,
+	bool tls);
 void conn_free(struct conn *conn);
 /* Go on: the answer in conn->out is ready, or a backend is free. */
 void conn_advance(struct conn *conn);

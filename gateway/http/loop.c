@@ -37,7 +37,7 @@ pause_accepting(struct front_loop *loop)
 
 	log_rare(LOG_LEVEL_ERROR, "http", "cannot accept connections: %s", strerror(errno));
 	for (i = 0; i < loop->front->listen_count; i++)
-		(void)event_del(&loop->accepts[i]);
+		(void)event_del(&loop->accepts[i].event);
 	(void)event_add(&loop->accept_pause, &pause);
 }
 
@@ -52,16 +52,17 @@ on_accept_again(evutil_socket_t fd, short what, void *arg)
 	if (loop->stopping)
 		return;
 	for (i = 0; i < loop->front->listen_count; i++)
-		(void)event_add(&loop->accepts[i], NULL);
+		(void)event_add(&loop->accepts[i].event, NULL);
 }
 
 /* false: nothing more to accept for now. */
 static bool
-accept_one(struct front_loop *loop, int listener)
+accept_one(struct front_loop *loop, size_t listener)
 {
 	struct sockaddr_storage address = { 0 };
 	socklen_t len = sizeof address;
-	int on = 1, fd = accept4(listener, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int on = 1, fd = accept4(loop->front->listeners[listener], (struct sockaddr *)&address, &len,
+			    SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct peer_key key;
 	char peer[64];
 
@@ -80,21 +81,23 @@ accept_one(struct front_loop *loop, int listener)
 		return true;
 	}
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	conn_begin(loop, fd, &address, key);
+	conn_begin(loop, fd, &address, key, listener < loop->front->tls_count);
 	return true;
 }
 
 static void
 on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
-	struct front_loop *loop = arg;
+	const struct acceptor *acceptor = arg;
+	struct front_loop *loop = acceptor->loop;
 	/* All loops watch the same sockets; one that holds more than its share leaves the rest to the others. */
 	bool ahead = loop->open > atomic_load(&loop->front->open) / loop->front->loop_count;
 	int i;
 
+	(void)fd;
 	(void)what;
 	for (i = ahead ? ACCEPT_BATCH - 1 : 0; i < ACCEPT_BATCH; i++)
-		if (!accept_one(loop, fd))
+		if (!accept_one(loop, acceptor->listener))
 			break;
 }
 
@@ -110,9 +113,9 @@ stop_accepting(struct front_loop *loop)
 	int taken;
 
 	for (i = 0; i < front->listen_count; i++) {
-		for (taken = 0; taken < LISTEN_BACKLOG && accept_one(loop, front->listeners[i]); taken++)
+		for (taken = 0; taken < LISTEN_BACKLOG && accept_one(loop, i); taken++)
 			continue;
-		(void)event_del(&loop->accepts[i]);
+		(void)event_del(&loop->accepts[i].event);
 	}
 	(void)event_del(&loop->accept_pause);
 	if (atomic_fetch_sub(&front->accepting, 1) != 1)
@@ -217,9 +220,12 @@ loop_open(struct front_loop *loop, struct front *front, int workers, int queue_m
 	(void)event_assign(&loop->grace, loop->base, -1, 0, on_grace_over, loop);
 	(void)event_add(&loop->wake, NULL);
 	for (i = 0; i < front->listen_count; i++) {
-		(void)event_assign(&loop->accepts[i], loop->base, front->listeners[i], EV_READ | EV_PERSIST,
-			on_acceptable, loop);
-		(void)event_add(&loop->accepts[i], NULL);
+		struct acceptor *acceptor = &loop->accepts[i];
+
+		*acceptor = (struct acceptor){ .loop = loop, .listener = i };
+		(void)event_assign(&acceptor->event, loop->base, front->listeners[i], EV_READ | EV_PERSIST,
+			on_acceptable, acceptor);
+		(void)event_add(&acceptor->event, NULL);
 	}
 	for (b = 0; b < workers; b++) {
 		backend_init(&loop->backends[b], loop);

@@ -182,13 +182,30 @@ has_scheme(struct bytes target, const char *scheme)
 	return target.len > strlen(scheme) && http_name_is(bytes_of(target.at, strlen(scheme)), scheme);
 }
 
+/* What comes before the path of an absolute-form target: "http://" and the authority. 0 when it has neither. */
+static size_t
+scheme_length(struct bytes target)
+{
+	if (has_scheme(target, "http://"))
+		return strlen("http://");
+	return has_scheme(target, "https://") ? strlen("https://") : 0;
+}
+
+static size_t
+authority_end(struct bytes target, size_t from)
+{
+	while (from < target.len && target.at[from] != '/' && target.at[from] != '?')
+		from++;
+	return from;
+}
+
 /* RFC 9112, section 3.2: origin-form, or absolute-form, which "a server MUST accept". */
 static int
-parse_target(struct bytes target, struct http_request *r, struct http_refusal *refusal)
+parse_target(struct bytes target, size_t target_max, struct http_request *r, struct http_refusal *refusal)
 {
-	size_t i, skip = 0;
+	size_t i, skip;
 
-	if (target.len > HTTP_TARGET_MAX)
+	if (target.len > target_max)
 		return refuse(refusal, 414, "request target too long");
 	for (i = 0; i < target.len; i++)
 		if (target.at[i] <= 0x20 || target.at[i] >= 0x7f || target.at[i] == '#')
@@ -197,19 +214,40 @@ parse_target(struct bytes target, struct http_request *r, struct http_refusal *r
 		r->target = target;
 		return 0;
 	}
-	if (has_scheme(target, "http://"))
-		skip = strlen("http://");
-	else if (has_scheme(target, "https://"))
-		skip = strlen("https://");
-	else
+	skip = scheme_length(target);
+	if (skip == 0)
 		return refuse(refusal, 400, "request target is neither a path nor an http URI");
-	for (i = skip; i < target.len && target.at[i] != '/' && target.at[i] != '?'; i++)
-		continue;
+	i = authority_end(target, skip);
 	r->host = bytes_of(target.at + skip, i - skip);
 	if (!is_authority(r->host))
 		return refuse(refusal, 400, "malformed authority in the request target");
 	r->target = bytes_of(target.at + i, target.len - i);
 	return 0;
+}
+
+size_t
+http_target_limit(struct bytes in, bool (*takes_long)(struct bytes path))
+{
+	size_t empty_line = in.len >= 2 && in.at[0] == '\r' && in.at[1] == '\n' ? 2 : 0;
+	struct cursor c = cursor_of(bytes_of(in.at + empty_line, in.len - empty_line));
+	struct bytes rest, path;
+	size_t skip;
+	const uint8_t *end;
+
+	if (takes_long == NULL || !bytes_equal_text(cursor_until(&c, ' '), "GET"))
+		return HTTP_TARGET_MAX;
+	rest = cursor_take(&c, cursor_left(&c) < HTTP_TARGET_MAX ? cursor_left(&c) : HTTP_TARGET_MAX);
+	if (rest.len == 0 || memchr(rest.at, ' ', rest.len) != NULL)
+		return HTTP_TARGET_MAX; /* it ends there */
+	skip = scheme_length(rest);
+	if (skip != 0)
+		skip = authority_end(rest, skip);
+	path = bytes_of(rest.at + skip, rest.len - skip);
+	end = path.len == 0 ? NULL : memchr(path.at, '?', path.len);
+	if (end == NULL)
+		return HTTP_TARGET_MAX;
+	path.len = (size_t)(end - path.at);
+	return takes_long(path) ? HTTP_TARGET_LONG_MAX : HTTP_TARGET_MAX;
 }
 
 static int
@@ -238,7 +276,7 @@ is_known_method(struct bytes method)
 }
 
 static int
-parse_request_line(struct cursor *c, struct http_request *r, struct http_refusal *refusal)
+parse_request_line(struct cursor *c, size_t target_max, struct http_request *r, struct http_refusal *refusal)
 {
 	struct bytes line, target;
 	struct cursor words;
@@ -256,16 +294,17 @@ parse_request_line(struct cursor *c, struct http_request *r, struct http_refusal
 		return refuse(refusal, 501, "unknown method");
 	if (parse_version(cursor_take(&words, cursor_left(&words)), r, refusal) != 0)
 		return -1;
-	return parse_target(target, r, refusal);
+	return parse_target(target, target_max, r, refusal);
 }
 
 int
-http_head_parse(struct bytes head, uint64_t body_max, struct http_request *out, struct http_refusal *refusal)
+http_head_parse(struct bytes head, size_t target_max, uint64_t body_max, struct http_request *out,
+	struct http_refusal *refusal)
 {
 	struct cursor c = cursor_of(head);
 
 	memset(out, 0, sizeof *out);
-	if (parse_request_line(&c, out, refusal) != 0)
+	if (parse_request_line(&c, target_max, out, refusal) != 0)
 		return -1;
 	if (parse_fields(&c, out, refusal) != 0)
 		return -1;

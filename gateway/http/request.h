@@ -12,7 +12,8 @@
 
 /* CivetWeb silently ignores headers beyond 64, and the rebuilt head adds two. */
 #define HTTP_HEADERS_MAX 62
-#define HTTP_TARGET_MAX 4096
+#define HTTP_TARGET_MAX 4096       /* octets of a request target */
+#define HTTP_TARGET_LONG_MAX 25088 /* of one that carries a message: SCEP by GET */
 #define HTTP_HOST_MAX 262          /* a DNS name, a colon and a port, in brackets or not */
 #define HTTP_CHUNK_DIGITS_MAX 8    /* of one chunk's size */
 #define HTTP_EXTENSIONS_MAX 256    /* octets of chunk extensions, all chunks together */
@@ -55,12 +56,19 @@ int http_head_scan(struct bytes in, size_t limit, size_t *scanned, size_t *head_
 	struct http_refusal *refusal);
 
 /*
+ * How long may the target of the head be that begins like this? Of a GET whose
+ * path is one of those that takes_long() knows, HTTP_TARGET_LONG_MAX; else HTTP_TARGET_MAX. Only the query makes
+ * a target long, so HTTP_TARGET_MAX octets more than the method's are enough of it to tell. NULL: no path is.
+ */
+size_t http_target_limit(struct bytes in, bool (*takes_long)(struct bytes path));
+
+/*
  * Parse a head that http_head_scan() found complete. One empty line before
  * the request line is ignored (RFC 9112, section 2.2).
  *
  * Returns 0, or -1 with *refusal set: 400 413 414 417 431 501 505.
  */
-MUST_USE int http_head_parse(struct bytes head, uint64_t body_max, struct http_request *out,
+MUST_USE int http_head_parse(struct bytes head, size_t target_max, uint64_t body_max, struct http_request *out,
 	struct http_refusal *refusal);
 
 /* Does the connection outlive this request? */

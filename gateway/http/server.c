@@ -13,11 +13,13 @@
 
 #include <civetweb.h>
 
+#include "base/timefmt.h"
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
-#include "gateway/http/front.h"
+#include "gateway/http/exchange.h"
+#include "scep/query.h"
 
-#define EST_ROOT "/.well-known/est"
+#define REFUSAL_STATUS 400 /* and beyond */
 #define ADMIN_WORKERS 2
 #define WAKE_EVERY_MS 10
 
@@ -34,13 +36,16 @@ reason_phrase(int status)
 	return phrase == NULL ? "Unknown" : phrase;
 }
 
-int
-server_answer(struct mg_connection *conn, int status, const char *content_type, const char *headers,
-	struct bytes body)
+/* connection: what is said of it to the front, which tells its own client something else. NULL: nothing. */
+static int
+answer(struct mg_connection *conn, int status, const char *connection, const char *content_type,
+	const char *headers, struct bytes body)
 {
 	struct buf out = { 0 };
 
 	buf_printf(&out, "HTTP/1.1 %d %s\r\n", status, reason_phrase(status));
+	if (connection != NULL)
+		buf_printf(&out, "Connection: %s\r\n", connection);
 	if (content_type != NULL)
 		buf_printf(&out, "Content-Type: %s\r\n", content_type);
 	if (headers != NULL)
@@ -55,6 +60,14 @@ server_answer(struct mg_connection *conn, int status, const char *content_type, 
 	return status;
 }
 
+/* CivetWeb's own refusals close without a word; these do not, and say so. */
+int
+server_answer(struct mg_connection *conn, int status, const char *content_type, const char *headers,
+	struct bytes body)
+{
+	return answer(conn, status, status >= REFUSAL_STATUS ? "keep-alive" : NULL, content_type, headers, body);
+}
+
 int
 server_answer_text(struct mg_connection *conn, int status, const char *headers, const char *text)
 {
@@ -65,24 +78,72 @@ server_answer_text(struct mg_connection *conn, int status, const char *headers, 
 	return server_answer(conn, status, "text/plain", headers, buf_bytes(&body));
 }
 
+/* The label of a SCEP path as this configuration has it; false: SCEP does not live there. */
+static bool
+scep_label(const struct config *config, struct bytes path, char label[SCEP_LABEL_MAX + 1])
+{
+	const char *suffixes[CONFIG_LIST_MAX];
+	struct err e;
+	size_t i;
+
+	for (i = 0; i < config->scep_suffixes.count; i++)
+		suffixes[i] = config->scep_suffixes.at[i];
+	return scep_path_parse(path, suffixes, config->scep_suffixes.count, label, &e) == 0;
+}
+
+bool
+server_takes_long_target(struct bytes path)
+{
+	char label[SCEP_LABEL_MAX + 1];
+	const struct config_label *found;
+	struct world *world = world_get();
+	bool takes = false;
+
+	if (scep_label(world->config, path, label)) {
+		found = config_label(world->config, label);
+		takes = found != NULL && (found->protocols & PROTOCOL_SCEP) != 0;
+	}
+	world_put(world);
+	return takes;
+}
+
+static int
+route(struct exchange *x)
+{
+	const char *path = exchange_path(x);
+	char label[SCEP_LABEL_MAX + 1];
+
+	if (strncmp(path, EST_ROOT "/", sizeof EST_ROOT) == 0)
+		return est_http_handle(x);
+	if (strncmp(path, CRL_ROOT "/", sizeof CRL_ROOT) == 0)
+		return crl_http_handle(x);
+	if (scep_label(x->world->config, bytes_of_text(path), label))
+		return scep_http_handle(x, label);
+	return server_answer_text(x->conn, 404, NULL, "nothing lives here; EST is at " EST_ROOT ", SCEP at /scep");
+}
+
 static int
 on_public_request(struct mg_connection *conn)
 {
-	const struct mg_request_info *info = mg_get_request_info(conn);
 	struct server *server = mg_get_user_data(mg_get_context(conn));
 	const char *handle = mg_get_header(conn, FRONT_HANDLE_HEADER);
 	const struct conn_facts *facts = handle == NULL ? NULL : front_facts_get(handle);
+	struct exchange x = { .gateway = server->gateway, .conn = conn, .facts = facts, .operation = "unknown" };
+	struct world *world;
 	int status;
 
 	/* Not from our front: somebody found the loopback port, and is not to keep a worker. */
 	if (facts == NULL) {
 		mg_disable_connection_keep_alive(conn);
-		return server_answer_text(conn, 403, "Connection: close\r\n", "this port is not for you");
+		return answer(conn, 403, "close", "text/plain", NULL, bytes_of_text("this port is not for you\n"));
 	}
-	if (strncmp(info->local_uri_raw, EST_ROOT "/", sizeof EST_ROOT) == 0)
-		status = est_http_handle(server->gateway, conn, facts);
-	else
-		status = server_answer_text(conn, 404, NULL, "nothing lives here; EST is at " EST_ROOT);
+	x.now_s = time_now_s();
+	x.began_us = time_monotonic_us();
+	x.world = world = world_get();
+	status = route(&x);
+	if (x.protocol != NULL)
+		metric_request(x.protocol, x.operation, status, time_monotonic_us() - x.began_us);
+	world_put(world);
 	front_facts_put(facts);
 	return status;
 }

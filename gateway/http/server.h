@@ -27,8 +27,7 @@ int server_answer(struct mg_connection *conn, int status, const char *content_ty
 /* The same with one line of text and a newline. */
 int server_answer_text(struct mg_connection *conn, int status, const char *headers, const char *text);
 
-/* Handles everything under /.well-known/est (est_http.c). Returns the status sent. */
-struct conn_facts;
-int est_http_handle(struct gateway *gateway, struct mg_connection *conn, const struct conn_facts *facts);
+/* For front_settings: SCEP's paths of the present configuration, whose GETs carry whole messages. */
+bool server_takes_long_target(struct bytes path);
 
 #endif

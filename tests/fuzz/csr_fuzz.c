@@ -40,7 +40,7 @@ parse(struct bytes in, enum est_csr_mode mode)
 		return;
 	}
 	demand(bytes_equal(csr->der, in));
-	demand(csr->subject != NULL && (csr->key != NULL) == (mode == EST_CSR_PROVEN));
+	demand(csr->subject != NULL && (csr->key != NULL) == (mode != EST_CSR_IGNORE_KEY));
 	demand(csr->challenge.len <= EST_CHALLENGE_MAX);
 	x509_name_text(csr->subject, text, sizeof text);
 	if (est_csr_alt_names(csr, &names, &e) != 0)
@@ -54,5 +54,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	parse(bytes_of(data, size), EST_CSR_PROVEN);
 	parse(bytes_of(data, size), EST_CSR_IGNORE_KEY);
+	parse(bytes_of(data, size), EST_CSR_PROVEN_MD5);
 	return 0;
 }

@@ -46,12 +46,36 @@ check_rebuilt(const struct http_request *request)
 
 	http_request_rebuild(request, &head, &line_len);
 	require(!buf_failed(&head) && line_len < head.len);
-	require(http_head_parse(buf_bytes(&head), BODY_LIMIT, &again, &refusal) == 0);
+	require(http_head_parse(buf_bytes(&head), HTTP_TARGET_LONG_MAX, BODY_LIMIT, &again, &refusal) == 0);
 	require(bytes_equal(request->method, again.method));
 	require(!again.has_length && !again.chunked && !again.expect_continue);
 	for (i = 0; i < again.field_count; i++)
 		require(!http_name_is_ours(again.fields[i].name));
 	buf_free(&head);
+}
+
+static struct bytes asked;
+
+static bool
+note_path(struct bytes path)
+{
+	asked = path;
+	return true;
+}
+
+/* Before the whole target is there, its path is known already, and it is the one that the parser finds later. */
+static void
+check_target(struct bytes in, const struct http_request *request)
+{
+	struct bytes target = request->target, begin = bytes_of(in.at, (size_t)(target.at - in.at) + target.len);
+	const uint8_t *query = target.len == 0 ? NULL : memchr(target.at, '?', target.len);
+	bool get = bytes_equal_text(request->method, "GET");
+
+	if (target.len == 0)
+		return;
+	require((http_target_limit(begin, note_path) == HTTP_TARGET_LONG_MAX) == (get && query != NULL));
+	if (get && query != NULL)
+		require(bytes_equal(asked, bytes_of(target.at, (size_t)(query - target.at))));
 }
 
 static void
@@ -107,8 +131,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	step = (size_t)data[0] + 1;
 	in = bytes_of(data + 1, size - 1);
 	check_answer(in);
+	require(http_target_limit(in, NULL) == HTTP_TARGET_MAX);
 	/* Octets that were never scanned must not hurt either. */
-	if (http_head_parse(in, BODY_LIMIT, &request, &refusal) != 0)
+	if (http_head_parse(in, HTTP_TARGET_MAX, BODY_LIMIT, &request, &refusal) != 0)
 		require(refusal.status >= 400);
 	found = http_head_scan(in, HEAD_LIMIT, &scanned, &head_len, &refusal);
 	require(found != 1 || (head_len <= in.len && head_len <= HEAD_LIMIT));
@@ -116,10 +141,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require(found == 1 && head_len == pieces_len);
 	if (found != 1)
 		return 0;
-	if (http_head_parse(bytes_of(in.at, head_len), BODY_LIMIT, &request, &refusal) != 0) {
+	if (http_head_parse(bytes_of(in.at, head_len), HTTP_TARGET_MAX, BODY_LIMIT, &request, &refusal) != 0) {
 		require(refusal.status >= 400 && refusal.reason != NULL);
 		return 0;
 	}
+	check_target(in, &request);
 	check_rebuilt(&request);
 	check_body(&request, bytes_of(in.at + head_len, in.len - head_len), step);
 	return 0;

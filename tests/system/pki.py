@@ -89,6 +89,11 @@ def key_pem(key):
                              serialization.NoEncryption())
 
 
+def load_key(path):
+    with open(path, "rb") as file:
+        return serialization.load_pem_private_key(file.read(), None)
+
+
 def cert_pem(cert):
     return cert.public_bytes(serialization.Encoding.PEM)
 
@@ -194,6 +199,32 @@ def server_cert(issuer_cert, issuer_key, key, name="localhost"):
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
                 issuer_cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value), False)
             .sign(issuer_key, hashes.SHA256()))
+
+
+def ra_cert(issuer_cert, issuer_key, key, name="SCEP RA", usage=("digital_signature", "key_encipherment"),
+            not_before=None, not_after=None):
+    """A registration authority's certificate, by a CA of --init."""
+    bits = {bit: bit in usage for bit in ("digital_signature", "content_commitment", "key_encipherment",
+                                          "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign",
+                                          "encipher_only", "decipher_only")}
+    return (x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer_cert.subject).public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(not_before or ago(minutes=5)).not_valid_after(not_after or ahead(days=365))
+            .add_extension(x509.BasicConstraints(False, None), True)
+            .add_extension(x509.KeyUsage(**bits), True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+                issuer_cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value), False)
+            .sign(issuer_key, hashes.SHA256()))
+
+
+def write_pair(stem, cert, key):
+    """<stem>.pem and <stem>.key"""
+    for suffix, octets_, mode in ((".pem", cert_pem(cert), 0o644), (".key", key_pem(key), 0o600)):
+        with open(os.open(stem + suffix, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as out:
+            out.write(octets_)
 
 
 def verify(issuer, cert):

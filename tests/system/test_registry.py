@@ -324,7 +324,7 @@ def test_pending_requests_and_approvals_survive_a_restart(new_gateway, acme):
 
 RULES = ["label.operation", "proof.present", "proof.allowed", "proof.revoked", "proof.expired", "registrar.state", "asset.known",
          "asset.unique", "asset.state", "asset.class", "owner.status", "owner.contract", "renewal.proof", "renewal.window", "csr.key",
-         "csr.weak", "csr.reuse", "csr.extensions", "csr.names", "csr.binding", "profile.fill", "renewal.identity",
+         "csr.weak", "csr.reuse", "csr.extensions", "csr.names", "csr.binding", "request.transaction", "profile.fill", "renewal.identity",
          "approval"]
 
 

@@ -2,6 +2,9 @@
 #define _GNU_SOURCE
 #include "tests/unit/core_admin_fixture.h"
 
+#include "gateway/ctl/ctl.h"
+#include "gateway/process.h"
+
 static void
 unknown_commands_are_told(void **state)
 {
@@ -230,6 +233,7 @@ a_secret_may_be_static_and_for_one_label(void **state)
 {
 	struct rig *r = *state;
 
+	r->world->config->labels[0].protocols |= PROTOCOL_SCEP;
 	good(r, "secret new", "{\"tag\": \"rtr-1\", \"static\": true, \"label\": \"guarded\"}");
 	assert_int_equal(rig_number(r, "SELECT count(*) FROM secret WHERE once = 0 AND expires_s = 0 AND "
 		"label = 'guarded' AND protocol = 'est'"), 1);
@@ -240,6 +244,59 @@ a_secret_may_be_static_and_for_one_label(void **state)
 	bad(r, "secret new", "{\"tag\": \"rtr-1\", \"expires\": \"9223372036854775807\"}", ERR_MALFORMED, "longer");
 	bad(r, "secret new", "{\"tag\": \"rtr-9\"}", ERR_DENIED, "rtr-9");
 	assert_int_equal(rig_number(r, "SELECT count(*) FROM secret"), 2);
+}
+
+/* What is printed says which row it is; what is stored is the hash of the secret behind the dash. */
+static void
+a_new_challenge_begins_with_the_number_of_its_secret(void **state)
+{
+	struct rig *r = *state;
+	struct secret_row row;
+	struct store_read *read;
+	char challenge[CHALLENGE_MAX];
+	const char *secret;
+	uint8_t hash[32];
+	struct err e;
+	int64_t id;
+
+	good(r, "secret new", "{\"tag\": \"rtr-1\"}");
+	good(r, "secret new", "{\"tag\": \"rtr-2\", \"scep\": true}");
+	assert_string_equal(text_of(answer.result, "protocol"), "scep");
+	assert_int_equal(strlen(text_of(answer.result, "secret")), 2 + 30);
+	(void)snprintf(challenge, sizeof challenge, "%s", text_of(answer.result, "secret"));
+	assert_int_equal(challenge_split(challenge, &id, &secret), 0);
+	assert_true(id == rig_number(r, "SELECT id FROM secret WHERE protocol = 'scep'"));
+	assert_int_equal(strlen(secret), 30);
+	assert_int_equal(store_sqlite.read_begin(r->gateway.store, &read, &e), 0);
+	assert_int_equal(store_sqlite.secret_by_id(read, id, &row, &e), 1);
+	store_sqlite.read_end(read);
+	assert_true(row.asset_id == rig_asset_id(r, "rtr-2"));
+	assert_true(row.once);
+	assert_int_equal(secret_hash(row.salt, secret, hash, &e), 0);
+	assert_memory_equal(hash, row.hash, sizeof hash);
+}
+
+/* It would open nothing, and nobody would know before a device stands in the field. */
+static void
+a_secret_is_made_only_for_a_label_that_speaks_its_protocol(void **state)
+{
+	struct rig *r = *state;
+
+	bad(r, "secret new", "{\"tag\": \"rtr-1\", \"scep\": true, \"label\": \"guarded\"}", ERR_MALFORMED,
+		"label \"guarded\" does not speak SCEP");
+	r->world->config->labels[0].protocols = PROTOCOL_SCEP;
+	bad(r, "secret new", "{\"tag\": \"rtr-1\", \"label\": \"\"}", ERR_MALFORMED, "add --scep");
+	good(r, "secret new", "{\"tag\": \"rtr-1\", \"scep\": true, \"label\": \"\"}");
+	good(r, "secret new", "{\"tag\": \"rtr-1\", \"label\": \"guarded\"}");
+	assert_int_equal(rig_number(r, "SELECT count(*) FROM secret"), 2);
+}
+
+/* Each says its version, and they are released together. */
+static void
+both_programs_have_one_version(void **state)
+{
+	(void)state;
+	assert_string_equal(ENROLLCTL_VERSION, ENROLLD_VERSION);
 }
 
 static void
@@ -279,6 +336,9 @@ main(void)
 		test(a_mistake_in_a_file_is_told_by_line_and_undoes_it_all),
 		test(a_new_secret_enrolls_once),
 		test(a_secret_may_be_static_and_for_one_label),
+		test(a_new_challenge_begins_with_the_number_of_its_secret),
+		test(a_secret_is_made_only_for_a_label_that_speaks_its_protocol),
+		cmocka_unit_test(both_programs_have_one_version),
 		test(a_key_wrap_key_is_what_the_pipeline_derives),
 	};
 

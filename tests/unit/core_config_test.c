@@ -169,7 +169,7 @@ config_reports_labels_nobody_could_use(void **state)
 	expect("{ name = \"lab\";", "{ name = \"a/b\";", "labels \"a/b\": name: \"a/b\" is not a name: 1 to 64 of "
 		"letters, digits, \".\", \"_\" and \"-\"");
 	expect("auth = \"secret\"; }", "auth = [ ]; }",
-		"labels \"lab\": auth holds 0; from 1 to 4 are allowed");
+		"labels \"lab\": auth holds 0; from 1 to 5 are allowed");
 	expect("auth = \"secret\"; }", "}", "labels \"lab\": auth is missing: it has no default");
 	expect("auth = \"secret\"; }", "auth = \"certificate\"; }", "labels \"lab\": auth: \"certificate\" needs a "
 		"trust set, or every certificate is refused: set trust");

@@ -244,6 +244,7 @@ rig_setup(void **state)
 	struct rig *r = calloc(1, sizeof *r);
 	struct store_settings settings = { .readers = 4, .cache_kib = 1024 };
 	struct err e = { 0 };
+	char seal[96];
 
 	assert_non_null(r);
 	assert_int_equal(ossl_init(&e), 0);
@@ -258,6 +259,8 @@ rig_setup(void **state)
 	rig_files(r);
 	settings.path = r->db;
 	assert_int_equal(store_sqlite.open(&settings, &r->gateway.store, &e), 0);
+	(void)snprintf(seal, sizeof seal, "%s.key", r->db);
+	assert_int_equal(seal_load(seal, &r->gateway.seal, &e), 0);
 	r->gateway.store_ops = &r->ops;
 	assert_int_equal(limiter_new(64, MAX_FAILURES, 3600, LOCK_S, &r->gateway.by_asset, &e), 0);
 	assert_int_equal(limiter_new(64, 2 * MAX_FAILURES, 3600, LOCK_S, &r->gateway.by_address, &e), 0);
@@ -282,6 +285,7 @@ rig_teardown(void **state)
 	store_sqlite.close(r->gateway.store);
 	limiter_free(r->gateway.by_asset);
 	limiter_free(r->gateway.by_address);
+	seal_free(r->gateway.seal);
 	world_swap(NULL);
 	X509_free(r->idevid);
 	X509_free(r->maker);
@@ -417,7 +421,7 @@ rig_secret(const struct rig *r, const char *secret, const char *label, const cha
 	(void)snprintf(row.label, sizeof row.label, "%s", label);
 	(void)snprintf(row.protocol, sizeof row.protocol, "%s", protocol);
 	assert_int_equal(secret_hash(row.salt, secret, row.hash, &e), 0);
-	assert_int_equal(store_sqlite.secret_put(r->gateway.store, &row, "operator:test", NOW, &e), 0);
+	assert_int_equal(store_sqlite.secret_put(r->gateway.store, &row, "operator:test", NOW, NULL, &e), 0);
 	return rig_number(r, "SELECT max(id) FROM secret");
 }
 

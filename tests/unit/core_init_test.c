@@ -27,7 +27,7 @@ setup(void **state)
 	(void)state;
 	(void)snprintf(top, sizeof top, "/tmp/init-test-XXXXXX");
 	(void)umask(0);
-	if (ossl_init(&e) != 0 || key_init(&e) != 0 || mkdtemp(top) == NULL)
+	if (ossl_init(&e) != 0 || key_init(&e) != 0 || scep_init(&e) != 0 || mkdtemp(top) == NULL)
 		return -1;
 	(void)snprintf(dir, sizeof dir, "%s/gateway", top);
 	return 0;
@@ -94,8 +94,9 @@ load(void)
 static void
 what_is_secret_is_readable_by_nobody_else(void **state)
 {
-	static const char *const files[] = { "offline/root.key", "ca/issuing.key", "tls/server.key", "keygen.master" };
-	static const char *const folders[] = { "", "offline", "ca", "tls", "trust" };
+	static const char *const files[] = { "offline/root.key", "ca/issuing.key", "tls/server.key", "ra/ra.key",
+		"keygen.master" };
+	static const char *const folders[] = { "", "offline", "ca", "tls", "ra", "trust" };
 	struct init_options o = options();
 	struct stat st;
 	char path[160];
@@ -129,6 +130,9 @@ its_configuration_has_no_mistake_and_loads(void **state)
 	config = load();
 	assert_string_equal(config->listen_https.at[0], "127.0.0.1:8443");
 	assert_string_equal(config->listen_admin, "127.0.0.1:8444");
+	assert_int_equal(config->listen_http.count, 2);
+	assert_string_equal(config->listen_http.at[0], "127.0.0.1:8445");
+	assert_string_equal(config->listen_http.at[1], "[::1]:8445");
 	assert_int_equal(config->trust_count, 0);
 	assert_int_equal(config_label(config, "")->policy.auth & AUTH_CERTIFICATE, 0);
 	assert_non_null(config_label(config, "guarded"));
@@ -140,6 +144,130 @@ its_configuration_has_no_mistake_and_loads(void **state)
 	assert_int_equal(X509_check_ip_asc(world->signer, "::1", 0), 1);
 	assert_int_equal(X509_check_private_key(world->signer, world->signer_key), 1);
 	world_put(world);
+}
+
+/* RFC 8894 wants it to sign and to decrypt; nothing here may take it for a CA, a server, a device or a registrar. */
+static void
+its_registration_authority_signs_and_decrypts_and_does_nothing_else(void **state)
+{
+	struct init_options o = options();
+	struct world *world = NULL;
+	const struct world_ra *ra;
+	int64_t not_before_s, not_after_s;
+	struct err e = { 0 };
+	X509 *issuing;
+
+	(void)state;
+	make(&o);
+	assert_int_equal(world_load(load(), &world, &e), 0);
+	ra = world_ra_of(world, "ra");
+	assert_non_null(ra);
+	issuing = sk_X509_value(world->cas[0].ops->chain(world->cas[0].ca), 0);
+	assert_int_equal(X509_verify(ra->cert, X509_get0_pubkey(issuing)), 1);
+	assert_int_equal(EVP_PKEY_get_base_id(ra->key), EVP_PKEY_RSA);
+	assert_int_equal(EVP_PKEY_get_bits(ra->key), 2048);
+	assert_int_equal(X509_check_private_key(ra->cert, ra->key), 1);
+	assert_int_equal(X509_get_key_usage(ra->cert), KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT);
+	assert_int_equal(X509_get_extended_key_usage(ra->cert), XKU_SMIME);
+	assert_int_equal(X509_check_ca(ra->cert), 0);
+	assert_int_equal(X509_check_purpose(ra->cert, X509_PURPOSE_SMIME_SIGN, 0), 1);
+	assert_int_equal(X509_check_purpose(ra->cert, X509_PURPOSE_SSL_CLIENT, 0), 0);
+	assert_int_equal(X509_check_purpose(ra->cert, X509_PURPOSE_SSL_SERVER, 0), 0);
+	assert_int_equal(x509_validity(ra->cert, &not_before_s, &not_after_s, &e), 0);
+	assert_true(not_before_s == o.now_s - 300 && not_after_s == o.now_s + INT64_C(730) * 86400);
+	world_put(world);
+}
+
+static void
+its_scep_label_takes_challenges_and_renewals_only(void **state)
+{
+	struct init_options o = options();
+	const struct config_label *label;
+	struct config *config;
+
+	(void)state;
+	make(&o);
+	config = load();
+	label = config_label(config, "scep");
+	assert_non_null(label);
+	assert_int_equal(label->protocols, PROTOCOL_SCEP);
+	assert_int_equal(label->policy.auth, AUTH_SECRET | AUTH_OWN);
+	assert_int_equal(label->policy.operations, (1u << POLICY_ENROLL) | (1u << POLICY_RENEW));
+	assert_int_equal(label->scep_algorithms, SCEP_ALGORITHMS_DEFAULT);
+	assert_int_equal(config_profile(config, label->profile)->key_usage,
+		USAGE_DIGITAL_SIGNATURE | USAGE_KEY_ENCIPHERMENT);
+	assert_int_equal(config_label(config, "")->protocols, PROTOCOL_EST);
+	assert_null(config_label(config, "legacy-cisco")); /* shown as a comment, never on by itself */
+	config_free(config);
+}
+
+/* The comment that shows the insecure label must be right as well. */
+static void
+its_example_of_an_old_router_loads_when_the_comment_is_taken_away(void **state)
+{
+	static const char mark[] = "  # ";
+	struct init_options o = options();
+	struct config *config;
+	char path[160], text[16384], *at;
+	size_t len;
+	FILE *file;
+
+	(void)state;
+	make(&o);
+	in_dir("enrolld.conf", path);
+	file = fopen(path, "r+");
+	assert_non_null(file);
+	len = fread(text, 1, sizeof text - 1, file);
+	text[len] = '\0';
+	assert_in_range(len, 1000, sizeof text - 2);
+	for (at = strstr(text, "  # ,{"); at != NULL; at = strstr(at, mark))
+		memset(at, ' ', sizeof mark - 1);
+	rewind(file);
+	assert_int_equal(fwrite(text, 1, len, file), len);
+	assert_int_equal(fclose(file), 0);
+	config = load();
+	assert_true(config_label(config, "legacy-cisco")->scep_insecure);
+	config_free(config);
+}
+
+static void
+it_refuses_a_port_without_two_more(void **state)
+{
+	static const int ports[] = { 0, -1, 65534, 65535, 65536 };
+	struct init_options o = options();
+	struct err e = { 0 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof ports / sizeof ports[0]; i++) {
+		o.port = ports[i];
+		assert_int_equal(init_directory(&o, &e), -1);
+		assert_int_equal(e.code, ERR_MALFORMED);
+	}
+	assert_false(exists(""));
+	o.port = INIT_PORT_MAX;
+	make(&o);
+	config_free(load());
+}
+
+static void
+it_says_where_it_will_listen(void **state)
+{
+	struct init_options o = options();
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	(void)state;
+	assert_non_null(out);
+	init_print_next(out, &o);
+	assert_int_equal(fclose(out), 0);
+	assert_non_null(strstr(text, "enrolld -c "));
+	assert_non_null(strstr(text, "/offline/root.key"));
+	assert_non_null(strstr(text, "HTTPS on port 8443"));
+	assert_non_null(strstr(text, "/metrics on 8444"));
+	assert_non_null(strstr(text, "for SCEP on 8445"));
+	free(text);
 }
 
 static void
@@ -241,6 +369,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		test(what_is_secret_is_readable_by_nobody_else),
 		test(its_configuration_has_no_mistake_and_loads),
+		test(its_registration_authority_signs_and_decrypts_and_does_nothing_else),
+		test(its_scep_label_takes_challenges_and_renewals_only),
+		test(its_example_of_an_old_router_loads_when_the_comment_is_taken_away),
+		test(it_refuses_a_port_without_two_more),
+		test(it_says_where_it_will_listen),
 		test(a_manufacturer_is_taken_into_it),
 		test(it_refuses_to_overwrite),
 		test(a_mistake_in_the_manufacturer_leaves_nothing_that_is_in_the_way),

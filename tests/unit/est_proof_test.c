@@ -58,12 +58,18 @@ make(struct buf *out, EVP_PKEY *key, EVP_PKEY *signer, struct bytes algorithm, c
 
 /* ERR_NONE when the request is accepted. */
 static enum err_code
-verdict(struct bytes der)
+verdict_by(struct bytes der, enum est_csr_mode mode)
 {
 	CLEANUP(est_csr) struct est_csr *csr = NULL;
 	struct err e = { 0 };
 
-	return est_csr_parse(der, EST_CSR_PROVEN, &csr, &e) == 0 ? ERR_NONE : e.code;
+	return est_csr_parse(der, mode, &csr, &e) == 0 ? ERR_NONE : e.code;
+}
+
+static enum err_code
+verdict(struct bytes der)
+{
+	return verdict_by(der, EST_CSR_PROVEN);
 }
 
 static enum err_code
@@ -102,6 +108,35 @@ est_proof_refuses_sha1_md5_and_unknown_algorithms(void **state)
 	assert_int_equal(verdict_of(rsa, rsa, "1.2.840.113549.1.1.5", "SHA1"), ERR_UNSUPPORTED);
 	assert_int_equal(verdict_of(rsa, rsa, "1.2.840.113549.1.1.4", "MD5"), ERR_UNSUPPORTED);
 	assert_int_equal(verdict_of(rsa, rsa, "1.2.3.4", "SHA256"), ERR_UNSUPPORTED);
+}
+
+static enum err_code
+legacy_verdict(EVP_PKEY *signer, const char *oid, const char *digest, enum est_csr_mode mode)
+{
+	struct buf algorithm = { 0 }, der = { 0 };
+	enum err_code code;
+
+	make_algorithm(&algorithm, oid);
+	make(&der, rsa, signer, buf_bytes(&algorithm), digest, -1);
+	code = verdict_by(buf_bytes(&der), mode);
+	buf_free(&algorithm);
+	buf_free(&der);
+	return code;
+}
+
+static void
+est_proof_takes_sha1_and_md5_where_the_caller_says_so(void **state)
+{
+	EVP_PKEY *stranger = EVP_RSA_gen(2048);
+
+	(void)state;
+	assert_int_equal(legacy_verdict(rsa, "1.2.840.113549.1.1.5", "SHA1", EST_CSR_PROVEN_SHA1), ERR_NONE);
+	assert_int_equal(legacy_verdict(rsa, "1.2.840.113549.1.1.4", "MD5", EST_CSR_PROVEN_SHA1), ERR_UNSUPPORTED);
+	assert_int_equal(legacy_verdict(rsa, "1.2.840.113549.1.1.5", "SHA1", EST_CSR_PROVEN_MD5), ERR_NONE);
+	assert_int_equal(legacy_verdict(rsa, "1.2.840.113549.1.1.4", "MD5", EST_CSR_PROVEN_MD5), ERR_NONE);
+	assert_int_equal(legacy_verdict(rsa, "1.2.840.113549.1.1.11", "SHA256", EST_CSR_PROVEN_MD5), ERR_NONE);
+	assert_int_equal(legacy_verdict(stranger, "1.2.840.113549.1.1.5", "SHA1", EST_CSR_PROVEN_MD5), ERR_UNAUTHENTIC);
+	EVP_PKEY_free(stranger);
 }
 
 static void
@@ -284,6 +319,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(est_proof_accepts_each_algorithm_it_names),
 		cmocka_unit_test(est_proof_refuses_sha1_md5_and_unknown_algorithms),
+		cmocka_unit_test(est_proof_takes_sha1_and_md5_where_the_caller_says_so),
 		cmocka_unit_test(est_proof_refuses_another_keys_signature),
 		cmocka_unit_test(est_proof_refuses_an_algorithm_of_another_kind_than_the_key),
 		cmocka_unit_test(est_proof_refuses_a_digest_other_than_the_one_named),

@@ -152,6 +152,39 @@ basic_does_not_decode_endless_headers(void **state)
 	assert_nothing(header(text));
 }
 
+static void
+assert_challenge(const char *realm, const char *expected)
+{
+	char line[BASIC_CHALLENGE_MAX];
+
+	basic_challenge(realm, line);
+	assert_string_equal(line, expected);
+}
+
+static void
+basic_challenge_quotes_the_realm(void **state)
+{
+	(void)state;
+	assert_challenge("devices", "WWW-Authenticate: Basic realm=\"devices\"\r\n");
+	assert_challenge("", "WWW-Authenticate: Basic realm=\"\"\r\n");
+	assert_challenge("the \"new\" C:\\", "WWW-Authenticate: Basic realm=\"the \\\"new\\\" C:\\\\\"\r\n");
+	assert_challenge("a\r\nX: b\x7f", "WWW-Authenticate: Basic realm=\"aX: b\"\r\n");
+	assert_challenge("\xc3\xa9", "WWW-Authenticate: Basic realm=\"\xc3\xa9\"\r\n");
+}
+
+static void
+basic_challenge_is_whole_however_long_the_realm(void **state)
+{
+	char realm[2 * BASIC_CHALLENGE_MAX], line[BASIC_CHALLENGE_MAX];
+
+	(void)state;
+	memset(realm, '"', sizeof realm);
+	realm[sizeof realm - 1] = '\0';
+	basic_challenge(realm, line);
+	assert_true(strlen(line) < sizeof line);
+	assert_string_equal(line + strlen(line) - strlen("\\\"\"\r\n"), "\\\"\"\r\n");
+}
+
 int
 main(void)
 {
@@ -164,6 +197,8 @@ main(void)
 		cmocka_unit_test(basic_refuses_control_characters_and_broken_utf8),
 		cmocka_unit_test(basic_holds_its_limits_to_the_octet),
 		cmocka_unit_test(basic_does_not_decode_endless_headers),
+		cmocka_unit_test(basic_challenge_quotes_the_realm),
+		cmocka_unit_test(basic_challenge_is_whole_however_long_the_realm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,6 +144,21 @@ echo(struct mg_connection *conn, const struct mg_request_info *info, struct buf 
 	buf_append_text(out, "\n");
 }
 
+/* "/status?404": that status, kept alive in so many words; the body names the front's own port. */
+static inline int
+answer_status(struct mg_connection *conn, const struct mg_request_info *info)
+{
+	int status = info->query_string == NULL ? 200 : atoi(info->query_string);
+	CLEANUP(buf) struct buf answer = { 0 };
+	char body[16];
+
+	(void)snprintf(body, sizeof body, "%d\n", info->remote_port);
+	buf_printf(&answer, "HTTP/1.1 %d X\r\nConnection: keep-alive\r\nContent-Length: %zu\r\n\r\n%s", status,
+		strlen(body), body);
+	(void)mg_write(conn, answer.at, answer.len);
+	return status;
+}
+
 static inline int
 handle(struct mg_connection *conn)
 {
@@ -157,6 +172,8 @@ handle(struct mg_connection *conn)
 		(void)mg_send_http_error(conn, 404, "%s", "nothing here");
 		return 404;
 	}
+	if (strcmp(info->request_uri, "/status") == 0)
+		return answer_status(conn, info);
 	if (strcmp(info->request_uri, "/hold") == 0)
 		gate_pass(&fixture.gate);
 	if (strcmp(info->request_uri, "/big") == 0)
@@ -237,9 +254,9 @@ settings_for_tests(void)
 }
 
 static inline int
-dial(void)
+dial_port(int port)
 {
-	const struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)fixture.port),
+	const struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -249,6 +266,12 @@ dial(void)
 		return -1;
 	}
 	return fd;
+}
+
+static inline int
+dial(void)
+{
+	return dial_port(fixture.port);
 }
 
 static inline void

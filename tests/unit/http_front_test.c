@@ -212,6 +212,36 @@ front_loses_no_request_after_a_worker_closed_without_a_word(void **state)
 	front_down();
 }
 
+/* A fleet's first requests are refused with 401: a new connection to a worker for each would cost more than they do. */
+static void
+front_keeps_a_worker_that_refuses_and_says_that_it_stays(void **state)
+{
+	static const char *const statuses[] = { "200", "400", "401", "403", "404", "405", "413", "415", "429", "500", "503" };
+	struct front_settings settings = settings_for_tests();
+	char *first = NULL, *answer, text[128];
+	int fd, i;
+
+	(void)state;
+	settings.workers = settings.loops = 1;
+	front_up(&settings);
+	fd = dial();
+	for (i = 0; i < 110; i++) {
+		(void)snprintf(text, sizeof text, "GET /status?%s HTTP/1.1\r\nHost: test\r\n\r\n", statuses[i % 11]);
+		say(fd, text);
+		answer = hear(fd, false);
+		assert_memory_equal(answer + strlen("HTTP/1.1 "), statuses[i % 11], 3);
+		assert_null(strstr(answer, "keep-alive")); /* what is said to the front is not for its clients */
+		memmove(answer, strstr(answer, "\r\n\r\n"), strlen(strstr(answer, "\r\n\r\n")) + 1);
+		if (first == NULL)
+			first = strdup(answer);
+		assert_string_equal(answer, first);
+		free(answer);
+	}
+	free(first);
+	(void)close(fd);
+	front_down();
+}
+
 static void
 front_delivers_an_answer_larger_than_the_sockets_buffers(void **state)
 {
@@ -278,6 +308,7 @@ main(void)
 		cmocka_unit_test(front_lets_a_client_that_still_sends_read_its_refusal),
 		cmocka_unit_test(front_serves_old_clients_head_and_error_pages),
 		cmocka_unit_test(front_loses_no_request_after_a_worker_closed_without_a_word),
+		cmocka_unit_test(front_keeps_a_worker_that_refuses_and_says_that_it_stays),
 		cmocka_unit_test(front_delivers_an_answer_larger_than_the_sockets_buffers),
 		cmocka_unit_test(front_binds_every_address_or_none),
 	};

@@ -25,7 +25,9 @@ parse(const char *text, struct http_request *out)
 		return refusal.status;
 	if (found == 0)
 		return -1;
-	return http_head_parse(bytes_of(text, head_len), BODY_MAX, out, &refusal) == 0 ? 0 : refusal.status;
+	if (http_head_parse(bytes_of(text, head_len), HTTP_TARGET_MAX, BODY_MAX, out, &refusal) != 0)
+		return refusal.status;
+	return 0;
 }
 
 static void
