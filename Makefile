@@ -35,10 +35,10 @@ CFLAGS   ?= -g
 CPPFLAGS += -I.
 override CFLAGS += -std=c17 $(OPT) $(WARN) $(HARD) $(if $(WERROR),-Werror) -MMD -MP
 override LDFLAGS += $(OPT) $(LHARD) -pthread
-LIBS = -lcivetweb -levent_core -lsqlite3 -lconfig -lcurl -ljansson -lssl -lcrypto -pthread
+LIBS = -lcivetweb -levent_core -lcoap-3-openssl -lcbor -lsqlite3 -lconfig -lcurl -ljansson -lssl -lcrypto -pthread
 
 # One static archive per folder, in link order: users before what they use.
-FOLDERS  = gateway/http gateway/core gateway/mdm gateway/outbound gateway/ca gateway/store policy scep est base
+FOLDERS  = gateway/http gateway/coap gateway/core gateway/mdm gateway/outbound gateway/ca gateway/store coap policy scep est base
 archive  = $(O)/lib$(subst /,_,$(1)).a
 ARCHIVES = $(foreach f,$(FOLDERS),$(call archive,$(f)))
 objects  = $(patsubst %.c,$(O)/obj/%.o,$(wildcard $(1)/*.c))
@@ -72,8 +72,8 @@ $(O)/enrolld: $(call objects,gateway) $(ARCHIVES)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(O)/enrollctl: $(call objects,gateway/ctl) $(call archive,base)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lcrypto
-$(O)/devsim: $(O)/obj/devsim/main.o $(call archive,devsim) $(call archive,scep) $(call archive,est) $(call archive,base)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lssl -lcrypto -pthread
+$(O)/devsim: $(O)/obj/devsim/main.o $(call archive,devsim) $(call archive,coap) $(call archive,scep) $(call archive,est) $(call archive,base)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcbor -ljansson -lssl -lcrypto -pthread
 
 $(call archive,devsim): $(filter-out %/main.o,$(call objects,devsim))
 	@rm -f $@

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/timefmt.h"
+#include "gateway/coap/est_coap.h"
 #include "gateway/core/enroll.h"
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
@@ -31,6 +33,8 @@ struct process {
 	struct gateway gateway;
 	struct server *server, *admin;
 	struct front *front;
+	struct est_coap *coap;
+	sem_t work;
 	struct control *control;
 	int lock;
 };
@@ -122,14 +126,18 @@ open_state(struct process *p, const struct config *config, struct err *e)
 	if (crl_cache_new(&p->gateway.crls, e) != 0 || seal_load(seal, &p->gateway.seal, e) != 0)
 		return -1;
 	/* A worker that waits for an MDM serves nobody; the other half goes on. */
+	if (sem_init(&p->work, 0, (unsigned)config->threads_workers) != 0)
+		return err_set(e, ERR_BUG, "semaphore: %s", strerror(errno));
+	p->gateway.work = &p->work;
 	p->gateway.mdm_calls_max = config->threads_workers < 2 ? 1 : config->threads_workers / 2;
 	return limiter_new(LIMITER_SLOTS, config->limit_auth_failures, config->limit_auth_window_s,
 		config->limit_auth_lock_s, &p->gateway.by_address, e);
 }
 
 static void
-log_addresses(const struct front *front, const struct front_settings *settings)
+log_addresses(const struct process *p, const struct front_settings *settings, const struct config *config)
 {
+	const struct front *front = p->front;
 	size_t i, https = settings->listen_count;
 
 	for (i = 0; i < https; i++)
@@ -137,6 +145,9 @@ log_addresses(const struct front *front, const struct front_settings *settings)
 	for (i = 0; i < settings->listen_plain_count; i++)
 		log_text(LOG_LEVEL_INFO, "listen", "%s, port %d, plain HTTP: SCEP and revocation lists",
 			settings->listen_plain[i], front_port(front, https + i));
+	for (i = 0; i < config->listen_coaps.count; i++)
+		log_text(LOG_LEVEL_INFO, "listen", "%s, UDP port %d, CoAP over DTLS", config->listen_coaps.at[i],
+			est_coap_port(p->coap, i));
 }
 
 static int
@@ -154,7 +165,7 @@ start(struct process *p, struct config *config, struct err *e)
 		return -1;
 	world_swap(world);
 	if (server_start(&p->gateway, config->threads_workers, &p->server, &front.backend_port, e) != 0 ||
-	    front_start(&front, &p->front, e) != 0)
+	    front_start(&front, &p->front, e) != 0 || est_coap_start(&p->gateway, world, &p->coap, e) != 0)
 		return -1;
 	if (config->listen_admin[0] != '\0' && admin_server_start(&p->gateway, config->listen_admin, &p->admin, e) != 0)
 		return -1;
@@ -162,7 +173,7 @@ start(struct process *p, struct config *config, struct err *e)
 	    control_start(&p->gateway, config->control_socket, config->control_mode, config->control_group,
 		    &p->control, e) != 0)
 		return -1;
-	log_addresses(p->front, &front);
+	log_addresses(p, &front, config);
 	log_text(LOG_LEVEL_INFO, "ready", "enrolld %s, policy %.12s", ENROLLD_VERSION, config->version);
 	return 0;
 }
@@ -173,6 +184,7 @@ stop(struct process *p, int64_t grace_s)
 	control_stop(p->control);
 	if (p->front != NULL)
 		front_stop(p->front, grace_s);
+	est_coap_stop(p->coap, grace_s);
 	server_stop(p->server);
 	server_stop(p->admin);
 	if (p->gateway.store != NULL)
@@ -208,7 +220,7 @@ reload(struct process *p, const char *path, struct err *e)
 	front = front_settings_of(config, &listen);
 	if (world_load(config, &world, e) != 0)
 		return -1;
-	if (front_reload_tls(p->front, &front, e) != 0) {
+	if (front_reload_tls(p->front, &front, e) != 0 || est_coap_reload(p->coap, world, e) != 0) {
 		world_put(world);
 		return -1;
 	}

@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "sys
 import pytest  # noqa: E402
 
 import pki  # noqa: E402
+import scep  # noqa: E402
 from gateway import Gateway  # noqa: E402
 
 LOG_TAIL = 6000
@@ -20,6 +21,11 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for gateway in Gateway.running:
             report.sections.append(("enrolld in " + gateway.dir, gateway.log[-LOG_TAIL:]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keys():
+    scep.forget_keys()
 
 
 @pytest.fixture(scope="session")

@@ -113,13 +113,19 @@ by_certificate(struct attempt *a, struct err *e)
 }
 
 bool
-attempt_secret_matches(const struct attempt *a, const struct secret_row *row, const char *secret)
+attempt_same_secret(const struct secret_row *row, const char *secret)
 {
 	uint8_t hash[32];
 	struct err ignored;
 
-	if (secret_hash(row->salt, secret, hash, &ignored) != 0 ||
-	    !bytes_equal_secret(bytes_of(hash, 32), bytes_of(row->hash, 32)))
+	return secret_hash(row->salt, secret, hash, &ignored) == 0 &&
+		bytes_equal_secret(bytes_of(hash, 32), bytes_of(row->hash, 32));
+}
+
+bool
+attempt_secret_matches(const struct attempt *a, const struct secret_row *row, const char *secret)
+{
+	if (!attempt_same_secret(row, secret))
 		return false;
 	if (strcmp(row->label, "*") != 0 && strcmp(row->label, a->request->label->policy.name) != 0)
 		return false;

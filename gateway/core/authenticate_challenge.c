@@ -55,36 +55,74 @@ by_own_secret(struct attempt *a, int64_t id, const char *secret, struct err *e)
 	return 0;
 }
 
+/* The challenge as a string. ERR_UNAUTHENTIC: there is none, or none that could be. */
+static int
+copy_challenge(const struct attempt *a, struct buf *out, struct err *e)
+{
+	struct bytes challenge = a->csr->challenge;
+
+	if (challenge.len == 0)
+		return err_set(e, ERR_UNAUTHENTIC, "no certificate of ours and no challenge");
+	if (memchr(challenge.at, '\0', challenge.len) != NULL)
+		return err_set(e, ERR_UNAUTHENTIC, "the challenge is none that was given out");
+	buf_append_bytes(out, challenge);
+	buf_append_u8(out, '\0');
+	return buf_failed(out) ? err_set(e, ERR_NOMEM, "no memory for a challenge") : 0;
+}
+
+static int
+by_text(struct attempt *a, const char *challenge, struct err *e)
+{
+	unsigned auth = a->request->label->policy.auth;
+	const char *secret = NULL;
+	int64_t id;
+
+	if (attempt_locked(a, NULL, e) != 0)
+		return -1;
+	if ((auth & AUTH_SECRET) != 0 && challenge_split(challenge, &id, &secret) == 0)
+		return by_own_secret(a, id, secret, e);
+	if ((auth & AUTH_MDM) != 0)
+		return attempt_by_mdm(a, e);
+	attempt_wrong_secret(a, NULL);
+	return err_set(e, ERR_UNAUTHENTIC,
+		(auth & AUTH_SECRET) != 0 ? "the challenge is none that was given out" : "this label takes no challenges");
+}
+
 int
 attempt_by_challenge(struct attempt *a, struct err *e)
 {
-	unsigned auth = a->request->label->policy.auth;
-	char text[EST_CHALLENGE_MAX + 1];
-	const char *secret = NULL;
-	int64_t id;
+	struct buf challenge = { 0 };
 	int result;
 
 	if (attempt_decode(a, e) != 0)
 		return -1;
-	if (a->csr->challenge.len == 0)
-		return err_set(e, ERR_UNAUTHENTIC, "no certificate of ours and no challenge");
-	if (a->csr->challenge.len >= sizeof text || memchr(a->csr->challenge.at, '\0', a->csr->challenge.len) != NULL)
-		return err_set(e, ERR_UNAUTHENTIC, "the challenge is none that was given out");
-	if (attempt_locked(a, NULL, e) != 0)
-		return -1;
-	memcpy(text, a->csr->challenge.at, a->csr->challenge.len);
-	text[a->csr->challenge.len] = '\0';
-	if ((auth & AUTH_SECRET) != 0 && challenge_split(text, &id, &secret) == 0)
-		result = by_own_secret(a, id, secret, e);
-	else if ((auth & AUTH_MDM) != 0)
-		result = attempt_by_mdm(a, e);
-	else {
-		attempt_wrong_secret(a, NULL);
-		result = err_set(e, ERR_UNAUTHENTIC, (auth & AUTH_SECRET) != 0 ? "the challenge is none that was given out" :
-									       "this label takes no challenges");
-	}
-	OPENSSL_cleanse(text, sizeof text);
+	result = copy_challenge(a, &challenge, e);
+	if (result == 0)
+		result = by_text(a, (const char *)challenge.at, e);
+	buf_free_secret(&challenge);
 	return result;
+}
+
+int
+attempt_check_challenge(struct attempt *a, struct err *e)
+{
+	struct buf challenge = { 0 };
+	struct secret_row row;
+	const char *secret = NULL;
+	int64_t id = 0;
+	int found = 0;
+
+	if (!a->request->challenge || a->proof.kind == PROOF_SECRET || a->proof.kind == PROOF_MDM ||
+	    copy_challenge(a, &challenge, e) != 0)
+		return 0;
+	if (challenge_split((const char *)challenge.at, &id, &secret) == 0)
+		found = a->gateway->store_ops->secret_by_id(a->read, id, &row, e);
+	if (found == 1 && (row.asset_id == a->asset.id || !attempt_same_secret(&row, secret)))
+		found = 0;
+	buf_free_secret(&challenge);
+	if (found == 1)
+		return err_set(e, ERR_DENIED, "the request carries another device's challenge: it was made by that one");
+	return found < 0 ? err_prefix(e, "registry") : 0;
 }
 
 static int
@@ -188,8 +226,8 @@ int
 attempt_ask_mdm(struct attempt *a, struct err *e)
 {
 	const struct world_mdm *mdm = world_mdm_of(a->world, a->request->label->scep_mdm);
-	char challenge[EST_CHALLENGE_MAX + 1];
-	struct mdm_request request = mdm_request_of(a, challenge);
+	struct buf challenge = { 0 };
+	struct mdm_request request;
 	int result;
 
 	if (mdm == NULL)
@@ -197,11 +235,13 @@ attempt_ask_mdm(struct attempt *a, struct err *e)
 	if (!may_call(a->gateway))
 		return err_set(e, ERR_UPSTREAM, "MDM %s: %d calls are under way", a->request->label->scep_mdm,
 			a->gateway->mdm_calls_max);
-	memcpy(challenge, a->csr->challenge.at, a->csr->challenge.len);
-	challenge[a->csr->challenge.len] = '\0';
-	result = mdm->ops->validate(mdm->mdm, &request, &a->mdm, e);
+	result = copy_challenge(a, &challenge, e);
+	if (result == 0) {
+		request = mdm_request_of(a, (const char *)challenge.at);
+		result = mdm->ops->validate(mdm->mdm, &request, &a->mdm, e);
+	}
 	called(a->gateway);
-	OPENSSL_cleanse(challenge, sizeof challenge);
+	buf_free_secret(&challenge);
 	if (result != 0)
 		return err_prefix(e, "MDM %s", a->request->label->scep_mdm);
 	a->mdm_asked = true;

@@ -100,6 +100,7 @@ struct config {
 	char path[CONFIG_PATH_MAX]; /* of the file itself; relative paths in it start at its folder */
 	char version[65];           /* SHA-256 of the file, hex: the policy version of decisions */
 	struct config_list listen_https;  /* "[::]:8443", "0.0.0.0:8443" */
+	struct config_list listen_coaps;  /* "[::]:5684"; none by default */
 	struct config_list listen_http;   /* plain, for SCEP and revocation lists only; none by default */
 	char listen_admin[REG_TEXT_MAX];  /* "127.0.0.1:9090"; "": none */
 	char control_socket[CONFIG_PATH_MAX];
@@ -129,6 +130,14 @@ struct config {
 	int limit_auth_failures;          /* per asset and per address, then locked for limit_auth_lock_s */
 	int64_t limit_auth_window_s, limit_auth_lock_s;
 	int64_t stop_grace_s;             /* how long a stop waits for requests under way */
+
+	char coap_certificate[CONFIG_PATH_MAX], coap_key[CONFIG_PATH_MAX]; /* "": those of tls */
+	struct config_list coap_roots;    /* beside "/.well-known/est" */
+	int coap_contexts;                /* 0: one per core */
+	int coap_sessions, coap_handshakes; /* per context */
+	int64_t coap_session_timeout_s;
+	int coap_mtu;
+	int64_t coap_separate_s;          /* an answer later than this is announced by an empty acknowledgement */
 
 	struct config_list scep_suffixes; /* "/pkiclient.exe": paths that devices append or have built in */
 

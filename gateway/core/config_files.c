@@ -109,6 +109,7 @@ check_listen(struct config_reader *r)
 	struct address address;
 
 	check_addresses(r, "https", &config->listen_https, "8443", &none);
+	check_addresses(r, "coaps", &config->listen_coaps, "5684", &none);
 	check_addresses(r, "http", &config->listen_http, "8080", &config->listen_https);
 	if (config->listen_admin[0] == '\0')
 		return;
@@ -327,4 +328,5 @@ config_check_files(struct config_reader *r)
 			check_ca(r, i);
 	}
 	config_check_scep_files(r);
+	config_check_coap(r);
 }

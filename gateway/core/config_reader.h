@@ -42,11 +42,12 @@ int64_t config_size_parse(const char *text);
 /* A number of a row's type as one would write it. */
 void config_number_text(enum config_type type, int64_t value, char out[TIME_TEXT_MAX]);
 
-/* The checks across settings, and of what they name on this machine; of SCEP apart. */
+/* The checks across settings, and of what they name on this machine; of SCEP and CoAP apart. */
 void config_check(struct config_reader *r);
 void config_check_scep(struct config_reader *r);
 void config_check_files(struct config_reader *r);
 void config_check_scep_files(struct config_reader *r);
+void config_check_coap(struct config_reader *r);
 
 /*
  * Reports a mistake in one entry of a list section (or, for other sections,

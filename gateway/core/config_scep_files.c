@@ -102,30 +102,15 @@ check_key_kind(struct config_reader *r, size_t i, const struct ra_use *use, X509
 }
 
 static bool
-check_usage(struct config_reader *r, size_t i, const struct ra_use *use, X509 *cert, int64_t now_s)
+check_usage(struct config_reader *r, size_t i, const struct ra_use *use, X509 *cert)
 {
 	unsigned missing = use->usage & ~X509_get_key_usage(cert); /* which is all bits without the extension */
-	int64_t not_before_s, not_after_s;
-	char text[TIME_TEXT_MAX];
-	struct err e;
 
-	if (missing != 0) {
+	if (missing != 0)
 		config_complain(r, SECTION_RAS, i, use->certificate_setting, "its keyUsage lacks %s",
 			missing == KU_DIGITAL_SIGNATURE ? "digitalSignature" :
 			missing == KU_KEY_ENCIPHERMENT ? "keyEncipherment" : "digitalSignature and keyEncipherment");
-		return false;
-	}
-	if (!use->present)
-		return true;
-	if (x509_validity(cert, &not_before_s, &not_after_s, &e) != 0)
-		config_complain(r, SECTION_RAS, i, use->certificate_setting, "%s", e.text);
-	else if (not_after_s < now_s) {
-		time_text(not_after_s, text);
-		config_complain(r, SECTION_RAS, i, use->certificate_setting,
-			"it has expired (%s): put a new one in its place, and move this one to previous_certificates", text);
-	} else
-		return true;
-	return false;
+	return missing == 0;
 }
 
 /* One certificate and its key; the outputs, which may be NULL, are set only when all is well. */
@@ -150,7 +135,7 @@ check_ra_pair(struct config_reader *r, size_t i, const struct ra_use *use, const
 	if (!good)
 		config_complain(r, SECTION_RAS, i, use->key_setting, "this is not the key of the certificate in %s", path);
 	good = check_key_kind(r, i, use, cert) && good;
-	good = check_usage(r, i, use, cert, time_now_s()) && good;
+	good = check_usage(r, i, use, cert) && good;
 	ERR_clear_error();
 	if (!good || cert_out == NULL)
 		return good;

@@ -26,6 +26,8 @@ static const struct config_row listen_rows[] = {
 		"Addresses and ports for devices, IPv6 in brackets. \"[::]\" is every IPv6 address and no "
 		"IPv4 one, so both families are named. A host without IPv6 leaves the first out. Port 0 picks "
 		"a free one." },
+	{ "coaps", TYPE_TEXTS, TEXTS_AT(config, listen_coaps), "[]", 0, CONFIG_LIST_MAX, NULL,
+		"Addresses and UDP ports for EST over CoAP with DTLS; 5684 is the usual port." },
 	{ "http", TYPE_TEXTS, TEXTS_AT(config, listen_http), "[]", 0, CONFIG_LIST_MAX, NULL,
 		"Addresses and ports for plain HTTP, which most SCEP clients speak: its messages are signed and "
 		"encrypted themselves. Nothing but SCEP and revocation lists is answered there." },
@@ -138,6 +140,31 @@ static const struct config_row scep_rows[] = {
 		NULL,
 		"Paths that clients have built in or put behind the one they were given. They are taken behind "
 		"/scep and /scep/NAME, and alone for the label \"\", in upper or lower case." },
+};
+
+static const struct config_row coap_rows[] = {
+	{ "certificate", TYPE_PATH, AT(config, coap_certificate), "\"\"", 0, 0, NULL,
+		"PEM file with the certificate for DTLS, then its intermediates; its key is on P-256 (RFC 9148, section 3). "
+		"\"\" takes the one of tls." },
+	{ "key", TYPE_KEY, AT(config, coap_key), "\"\"", 0, 0, NULL,
+		"Its private key, in the same forms as the key of tls." },
+	{ "roots", TYPE_TEXTS, TEXTS_AT(config, coap_roots), "[ \"/est\" ]", 0, CONFIG_LIST_MAX, NULL,
+		"Short paths beside /.well-known/est, which saves octets in every block. Devices find them by GET "
+		"/.well-known/core?rt=ace.est*." },
+	{ "contexts", TYPE_INT, AT(config, coap_contexts), "0", 0, 64, NULL,
+		"How many threads receive datagrams. 0 is one for each core." },
+	{ "sessions", TYPE_INT, AT(config, coap_sessions), "1000", 1, 10000, NULL,
+		"DTLS sessions for each of these threads. One holds about 62 KiB, and each datagram costs more the more there "
+		"are." },
+	{ "handshakes", TYPE_INT, AT(config, coap_handshakes), "5000", 1, 50000, NULL,
+		"Handshakes under way for each of these threads. A sender of forged addresses can fill less than these." },
+	{ "session_timeout", TYPE_DURATION, AT(config, coap_session_timeout_s), "\"60s\"", SECONDS(1), DAYS(1), NULL,
+		"An idle session ends. Until then a device that has restarted and uses the same UDP port cannot come in." },
+	{ "mtu", TYPE_INT, AT(config, coap_mtu), "1152", 128, 16384, NULL,
+		"Octets of a datagram that is sent, at most. Thin links want less; 256 works." },
+	{ "separate", TYPE_DURATION, AT(config, coap_separate_s), "\"1s\"", 0, SECONDS(60), NULL,
+		"An answer that takes longer than this is announced by an empty acknowledgement, so that the device stops "
+		"sending its request again." },
 };
 
 static const struct config_row trust_rows[] = {
@@ -301,8 +328,8 @@ static const struct config_row profile_rows[] = {
 static const char *const auth_choices[] = { "certificate", "secret", "own", "registrar", "mdm", NULL };
 _Static_assert(AUTH_CERTIFICATE == 1u << 0 && AUTH_SECRET == 1u << 1 && AUTH_OWN == 1u << 2 &&
 		AUTH_REGISTRAR == 1u << 3 && AUTH_MDM == 1u << 4, "auth_choices");
-static const char *const protocol_choices[] = { "est", "scep", NULL };
-_Static_assert(PROTOCOL_EST == 1u << 0 && PROTOCOL_SCEP == 1u << 1, "protocol_choices");
+static const char *const protocol_choices[] = { "est", "scep", "coap", NULL };
+_Static_assert(PROTOCOL_EST == 1u << 0 && PROTOCOL_SCEP == 1u << 1 && PROTOCOL_COAP == 1u << 2, "protocol_choices");
 /* config_value.c knows what they stand for. */
 static const char *const scep_allow_choices[] = { "sha1", "3des", NULL };
 static const char *const scep_legacy_choices[] = { "none", "insecure-cisco", NULL };
@@ -327,9 +354,9 @@ static const struct config_row label_rows[] = {
 		"The profile of its certificates." },
 	{ "ca", TYPE_NAME, AT(config_label, ca), NULL, 0, 0, NULL,
 		"The CA that issues them." },
-	{ "protocols", TYPE_FLAGS, AT(config_label, protocols), "[ \"est\" ]", 1, 2, protocol_choices,
-		"What it is offered over: \"est\" on the HTTPS addresses, \"scep\" on those and the HTTP ones. SCEP "
-		"needs scep_ra, and RSA keys." },
+	{ "protocols", TYPE_FLAGS, AT(config_label, protocols), "[ \"est\" ]", 1, 3, protocol_choices,
+		"What it is offered over: \"est\" on the HTTPS addresses, \"scep\" on those and the HTTP ones, \"coap\" on "
+		"the CoAPS ones. SCEP needs scep_ra, and RSA keys." },
 	{ "auth", TYPE_FLAGS, AT(config_label, policy.auth), NULL, 1, 5, auth_choices,
 		"Who may come in: \"certificate\" is a manufacturer's certificate of a trust set below, "
 		"\"secret\" a secret of the asset by HTTP Basic or as a SCEP challenge, \"own\" a certificate this "
@@ -404,6 +431,8 @@ const struct config_section config_sections[SECTION_COUNT] = {
 	[SECTION_LIMITS] = { "limits", "What one client, and all together, may ask for.", ROWS(limits_rows), 0, 0, 0 },
 	[SECTION_KEYGEN] = { "keygen", "Keys made here for devices.", ROWS(keygen_rows), 0, 0, 0 },
 	[SECTION_SCEP] = { "scep", "What all SCEP clients share.", ROWS(scep_rows), 0, 0, 0 },
+	[SECTION_COAP] = { "coap", "EST over CoAP. SIGHUP reads certificate and key again, for new sessions.",
+		ROWS(coap_rows), 0, 0, 0 },
 	[SECTION_TRUST] = { "trust", "Named sets of trust anchors: one for each manufacturer.", ROWS(trust_rows),
 		LIST_OF(config_trust, trust, trust_count) },
 	[SECTION_IDENTITY] = { "identity",

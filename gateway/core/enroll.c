@@ -4,6 +4,7 @@
  * writing; nothing has left the gateway by then.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/jsontext.h"
@@ -217,19 +218,34 @@ one_round(struct attempt *a, struct err *e)
 	return result;
 }
 
-void
-attempt_begin(struct attempt *a, struct gateway *gateway, const struct world *world,
-	const struct enroll_request *request, struct enroll_result *out)
+struct attempt *
+attempt_begin(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
+	struct enroll_result *out)
 {
-	*a = (struct attempt){ .gateway = gateway, .world = world, .request = request, .result = out };
+	struct attempt *a = calloc(1, sizeof *a);
+
 	*out = (struct enroll_result){ 0 };
-	a->profile = config_profile(world->config, request->label->profile);
+	if (a == NULL) {
+		out->code = ERR_NOMEM;
+		out->public_text = public_text(ERR_NOMEM);
+		(void)snprintf(out->reason, sizeof out->reason, "%s", err_code_name(ERR_NOMEM));
+		return NULL;
+	}
+	a->gateway = gateway;
+	a->world = world;
+	a->request = request;
+	a->result = out;
+	/* A refusal of bytes that nobody could read has no label's world. */
+	a->profile = world == NULL ? NULL : config_profile(world->config, request->label->profile);
 	a->peer_net_len = limiter_address(request->peer, a->peer_net);
+	return a;
 }
 
 void
 attempt_free(struct attempt *a)
 {
+	if (a == NULL)
+		return;
 	est_csr_free(a->csr);
 	GENERAL_NAMES_free(a->csr_sans);
 	GENERAL_NAMES_free(a->current_sans);
@@ -237,6 +253,7 @@ attempt_free(struct attempt *a)
 	EVP_PKEY_free(a->made_key);
 	buf_free(&a->made_spki);
 	ca_answer_free(&a->answer);
+	free(a);
 }
 
 void
@@ -267,21 +284,22 @@ void
 enroll_run(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
 	struct enroll_result *out)
 {
-	struct attempt a;
+	struct attempt *a = attempt_begin(gateway, world, request, out);
 
-	attempt_begin(&a, gateway, world, request, out);
-	attempt_run(&a);
-	attempt_free(&a);
+	if (a != NULL)
+		attempt_run(a);
+	attempt_free(a);
 }
 
 void
 enroll_refuse(struct gateway *gateway, const struct enroll_request *request, const struct err *why)
 {
-	struct enroll_result result = { 0 };
-	struct attempt a = { .gateway = gateway, .request = request, .result = &result };
+	struct enroll_result result;
+	struct attempt *a = attempt_begin(gateway, NULL, request, &result);
 
-	a.peer_net_len = limiter_address(request->peer, a.peer_net);
-	attempt_audit_failure(&a, why);
+	if (a != NULL)
+		attempt_audit_failure(a, why);
+	attempt_free(a);
 	metric_decision(err_code_name(why->code), err_code_name(why->code));
 }
 

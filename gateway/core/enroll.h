@@ -74,6 +74,14 @@ void enroll_poll(struct gateway *gateway, const struct world *world, const struc
 void enroll_fetch(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
 	struct bytes poll_key, const X509_NAME *issuer, const char *serial, struct enroll_result *out);
 
+/*
+ * Is who asks somebody this label takes? For what wants a certificate but decides nothing (EST over CoAP, /crts and
+ * /att). request needs protocol, operation, label, client_cert, client_chain, peer and now_s. A refusal is one audit
+ * row. ERR_UNAUTHENTIC, ERR_DENIED, ERR_UPSTREAM.
+ */
+MUST_USE int enroll_admit(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
+	struct err *e);
+
 /* The revocation list of a label's CA, DER, from a short-lived copy when there is one. Appended to out. */
 struct crl_cache; /* of struct gateway */
 MUST_USE int crl_cache_new(struct crl_cache **out, struct err *e);

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/core/enroll_internal.h"
@@ -145,18 +146,22 @@ gather_facts(struct attempt *a, struct csr_facts *facts, struct err *e)
 static int
 find_transaction(struct attempt *a, int64_t *other, struct err *e)
 {
-	struct request_row rows[TRANSACTION_ROWS];
+	struct request_row *rows;
 	int count, i;
 
 	*other = 0;
 	if (a->request->transaction == NULL)
 		return 0;
+	rows = calloc(TRANSACTION_ROWS, sizeof *rows);
+	if (rows == NULL)
+		return err_set(e, ERR_NOMEM, "no memory for requests");
 	count = a->gateway->store_ops->requests_of_transaction(a->read, a->request->label->policy.name,
 		a->request->transaction, rows, TRANSACTION_ROWS, e);
 	for (i = 0; i < count; i++)
 		if (memcmp(rows[i].spki_sha256, a->csr->spki_sha256, sizeof rows[i].spki_sha256) != 0 &&
 		    !(a->op == ENROLL_RENEW && a->asset_matches == 1 && rows[i].asset_id == a->asset.id))
 			*other = rows[i].id;
+	free(rows);
 	return count < 0 ? -1 : 0;
 }
 
@@ -181,7 +186,7 @@ attempt_decide(struct attempt *a, struct err *e)
 	};
 	struct csr_facts facts;
 
-	if (attempt_decode(a, e) != 0 || attempt_registrar(a, e) != 0 || current_names(a, e) != 0)
+	if (attempt_decode(a, e) != 0 || attempt_check_challenge(a, e) != 0 || attempt_registrar(a, e) != 0 || current_names(a, e) != 0)
 		return -1;
 	in.proof = a->proof;
 	in.asset_matches = a->asset_matches;

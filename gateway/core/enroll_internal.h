@@ -76,9 +76,15 @@ MUST_USE int attempt_authenticate(struct attempt *a, struct err *e);
 int attempt_by_challenge(struct attempt *a, struct err *e); /* as attempt_authenticate() */
 MUST_USE int attempt_by_mdm(struct attempt *a, struct err *e); /* the same */
 MUST_USE int attempt_ask_mdm(struct attempt *a, struct err *e);
+/*
+ * Who proves itself by a certificate may not send a request that was made for another: ERR_DENIED when it
+ * carries another asset's challenge. Else an envelope that was caught, signed anew, would take the other's key away.
+ */
+MUST_USE int attempt_check_challenge(struct attempt *a, struct err *e);
 void attempt_tell_mdm(struct attempt *a); /* what became of it; best effort, the failure is recorded */
 MUST_USE int attempt_locked(struct attempt *a, const char *name, struct err *e); /* name: NULL, or the asset's */
 void attempt_wrong_secret(struct attempt *a, const char *name);
+bool attempt_same_secret(const struct secret_row *row, const char *secret); /* whatever its label and end */
 bool attempt_secret_matches(const struct attempt *a, const struct secret_row *row, const char *secret);
 /* One more anchor: the first asset is kept, a second one makes the match ambiguous. */
 MUST_USE int attempt_match_anchor(struct attempt *a, const struct anchor *anchor, struct err *e);
@@ -109,11 +115,14 @@ MUST_USE int attempt_issue(struct attempt *a, struct err *e);
 MUST_USE int attempt_record(struct attempt *a, enum request_state state, enum store_recorded *what,
 	struct err *e);
 
-/* One enrollment from its first round to its last. begin, run, free. */
-void attempt_begin(struct attempt *a, struct gateway *gateway, const struct world *world,
+/*
+ * One enrollment from its first round to its last. begin, run, free. It is too large for
+ * the stacks of CivetWeb's threads, which Debian's package makes 100 KiB. NULL: no memory, and the result says so.
+ */
+struct attempt *attempt_begin(struct gateway *gateway, const struct world *world,
 	const struct enroll_request *request, struct enroll_result *out);
 void attempt_run(struct attempt *a);
-void attempt_free(struct attempt *a);
+void attempt_free(struct attempt *a); /* NULL is allowed */
 /* What the outcome is, told in the result. */
 void attempt_conclude(struct attempt *a, enum err_code code, const char *reason, const char *sentence);
 

@@ -1,9 +1,10 @@
 /*
  * What was asked for before: the outcome of a request that waited (SCEP
  * CertPoll), and a certificate that was issued (SCEP GetCert). Both are the
- * holder's only.
+ * holder's only. And what only wants to know who asks.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/jsontext.h"
@@ -43,18 +44,16 @@ asking_key(const struct enroll_request *request, struct bytes poll_key, uint8_t 
  * asset's is judged when it has been authenticated.
  */
 static int
-find_request(struct attempt *a, struct bytes poll_key, struct request_row *out, struct err *e)
+choose_request(struct attempt *a, struct bytes poll_key, struct request_row *rows, struct request_row *out, struct err *e)
 {
-	const struct store_ops *ops = a->gateway->store_ops;
-	struct request_row rows[TRANSACTION_ROWS];
 	const struct request_row *found = NULL;
 	uint8_t key[32];
 	int count, i;
 
 	if (asking_key(a->request, poll_key, key, e) != 0)
 		return -1;
-	count = ops->requests_of_transaction(a->read, a->request->label->policy.name, a->request->transaction, rows,
-		TRANSACTION_ROWS, e);
+	count = a->gateway->store_ops->requests_of_transaction(a->read, a->request->label->policy.name,
+		a->request->transaction, rows, TRANSACTION_ROWS, e);
 	for (i = 0; i < count && found == NULL; i++)
 		if (memcmp(rows[i].spki_sha256, key, sizeof key) == 0)
 			found = &rows[i];
@@ -64,6 +63,17 @@ find_request(struct attempt *a, struct bytes poll_key, struct request_row *out, 
 		return count < 0 ? -1 : err_set(e, ERR_DENIED, "no such transaction of this device");
 	*out = *found;
 	return 0;
+}
+
+static int
+find_request(struct attempt *a, struct bytes poll_key, struct request_row *out, struct err *e)
+{
+	struct request_row *rows = calloc(TRANSACTION_ROWS, sizeof *rows);
+	int result = rows == NULL ? err_set(e, ERR_NOMEM, "no memory for requests")
+				  : choose_request(a, poll_key, rows, out, e);
+
+	free(rows);
+	return result;
 }
 
 static int
@@ -94,20 +104,21 @@ enroll_poll(struct gateway *gateway, const struct world *world, const struct enr
 	struct enroll_request again = *request;
 	struct buf csr = { 0 };
 	struct request_row row;
-	struct attempt a;
+	struct attempt *a = attempt_begin(gateway, world, &again, out);
 	struct err e = { 0 };
 
-	attempt_begin(&a, gateway, world, &again, out);
-	if (load_request(&a, poll_key, &row, &csr, &e) != 0)
-		refuse(&a, &e, "request.unknown");
+	if (a == NULL)
+		return;
+	if (load_request(a, poll_key, &row, &csr, &e) != 0)
+		refuse(a, &e, "request.unknown");
 	else {
 		again.csr = buf_bytes(&csr);
 		again.op = ENROLL_EITHER;
 		again.challenge = false;
-		a.polled = &row;
-		attempt_run(&a);
+		a->polled = &row;
+		attempt_run(a);
 	}
-	attempt_free(&a);
+	attempt_free(a);
 	buf_free_secret(&csr);
 }
 
@@ -118,17 +129,14 @@ keep_row(void *arg, const struct cert_row *row)
 	return false;
 }
 
-/* A certificate shows who asks as long as it could renew. */
+/* A certificate of ours shows who asks as long as it could renew. */
 static int
-check_asker(struct attempt *a, const struct cert_row *wanted, struct err *e)
+check_asker(struct attempt *a, struct err *e)
 {
 	const struct label_policy *label = &a->request->label->policy;
-	int result = attempt_authenticate(a, e);
 
-	if (result != 0)
+	if (attempt_authenticate(a, e) != 0)
 		return -1;
-	if (a->asset_matches != 1 || a->asset.id != wanted->asset_id)
-		return err_set(e, ERR_DENIED, "the certificate is another device's");
 	if (a->proof.kind == PROOF_OWN &&
 	    (a->proof.cert_revoked || a->request->now_s > a->proof.cert_not_after_s + label->expired_grace_s))
 		return err_set(e, ERR_DENIED, "the presented certificate is revoked or has ended");
@@ -152,8 +160,10 @@ fetch(struct attempt *a, struct bytes poll_key, const X509_NAME *issuer, const c
 		return err_set(e, ERR_DENIED, "no certificate %.40s", serial);
 	if (poll_key.len != 0 && memcmp(key, row.spki_sha256, sizeof key) != 0)
 		return err_set(e, ERR_DENIED, "the certificate has another key than who asks for it");
-	if (poll_key.len == 0 && check_asker(a, &row, e) != 0)
+	if (poll_key.len == 0 && check_asker(a, e) != 0)
 		return -1;
+	if (poll_key.len == 0 && (a->asset_matches != 1 || a->asset.id != row.asset_id))
+		return err_set(e, ERR_DENIED, "the certificate is another device's");
 	if (ops->cert_der(a->read, row.id, &a->result->cert, e) != 1)
 		return err_set(e, ERR_UPSTREAM, "certificate %s cannot be read", row.serial);
 	(void)snprintf(a->result->asset_tag, sizeof a->result->asset_tag, "%s", row.asset_tag);
@@ -184,23 +194,45 @@ enroll_fetch(struct gateway *gateway, const struct world *world, const struct en
 	struct bytes poll_key, const X509_NAME *issuer, const char *serial, struct enroll_result *out)
 {
 	const struct store_ops *ops = gateway->store_ops;
-	struct attempt a;
+	struct attempt *a = attempt_begin(gateway, world, request, out);
 	struct err e = { 0 };
 	int result;
 
-	attempt_begin(&a, gateway, world, request, out);
-	result = ops->read_begin(gateway->store, &a.read, &e);
+	if (a == NULL)
+		return;
+	result = ops->read_begin(gateway->store, &a->read, &e);
 	if (result == 0)
-		result = fetch(&a, poll_key, issuer, serial, &e);
-	ops->read_end(a.read);
-	a.read = NULL;
+		result = fetch(a, poll_key, issuer, serial, &e);
+	ops->read_end(a->read);
+	a->read = NULL;
 	if (result == 0)
-		result = audit_fetched(&a, serial, &e);
+		result = audit_fetched(a, serial, &e);
 	if (result == 0)
-		attempt_conclude(&a, ERR_NONE, "ok", "a certificate issued before");
+		attempt_conclude(a, ERR_NONE, "ok", "a certificate issued before");
 	else {
 		buf_free(&out->cert);
-		refuse(&a, &e, "certificate.unknown");
+		refuse(a, &e, "certificate.unknown");
 	}
-	attempt_free(&a);
+	attempt_free(a);
+}
+
+int
+enroll_admit(struct gateway *gateway, const struct world *world, const struct enroll_request *request, struct err *e)
+{
+	const struct store_ops *ops = gateway->store_ops;
+	struct enroll_result unused;
+	struct attempt *a = attempt_begin(gateway, world, request, &unused);
+	int result;
+
+	if (a == NULL)
+		return err_set(e, ERR_NOMEM, "no memory to look at who asks");
+	result = ops->read_begin(gateway->store, &a->read, e);
+	if (result == 0)
+		result = check_asker(a, e);
+	ops->read_end(a->read);
+	a->read = NULL;
+	if (result != 0)
+		attempt_audit_failure(a, e);
+	attempt_free(a);
+	return result;
 }

@@ -214,7 +214,9 @@ attempt_audit_failure(struct attempt *a, const struct err *why)
 	json_put_pair(&detail, "peer", a->request->peer);
 	json_put_pair(&detail, "user", a->request->user);
 	json_put_pair(&detail, "proof", a->proof.text);
-	json_put_pair(&detail, "csr_sha256", hash);
+	json_put_pair(&detail, "transaction", a->request->transaction);
+	if (a->request->csr.len != 0)
+		json_put_pair(&detail, "csr_sha256", hash);
 	buf_append_u8(&detail, '}');
 	if (a->gateway->store_ops->audit(a->gateway->store, a->request->now_s, actor, "enroll.refused",
 		    a->asset_matches == 1 ? a->asset.tag : "", buf_text(&detail), &e) != 0)

@@ -7,6 +7,7 @@ static const char head[] =
 	"listen = {\n"
 	"  https = [ \"127.0.0.1:%d\", \"[::1]:%d\" ];\n"
 	"  http = [ \"127.0.0.1:%d\", \"[::1]:%d\" ];   # SCEP and revocation lists\n"
+	"  coaps = [ \"127.0.0.1:%d\", \"[::1]:%d\" ];  # UDP: EST over CoAP\n"
 	"  admin = \"127.0.0.1:%d\";        # /livez /readyz /metrics\n"
 	"  control = \"control.sock\";        # enrollctl --socket\n"
 	"  lock_file = \"enrolld.lock\";\n"
@@ -77,6 +78,7 @@ static const char labels[] =
 	"    name = \"\";\n"
 	"    profile = \"device\";\n"
 	"    ca = \"issuing\";\n"
+	"    protocols = [ \"est\", \"coap\" ];\n"
 	"    auth = [ %s\"secret\", \"own\" ];\n"
 	"%s"
 	"    operations = [ \"enroll\", \"renew\", \"keygen\" ];\n"
@@ -124,7 +126,7 @@ init_print_config(FILE *out, const struct init_options *o)
 	const char *certificate = o->trust_name == NULL ? "" : "\"certificate\", ";
 	char trust[160] = "";
 
-	(void)fprintf(out, head, o->port, o->port, http_port(o), http_port(o), o->port + 1);
+	(void)fprintf(out, head, o->port, o->port, http_port(o), http_port(o), o->port, o->port, o->port + 1);
 	if (o->trust_name != NULL) {
 		(void)fprintf(out, vendor, o->trust_name, o->trust_name, o->trust_name, o->trust_name);
 		(void)snprintf(trust, sizeof trust, "    trust = [ \"%s\" ];\n", o->trust_name);
@@ -139,7 +141,7 @@ init_print_next(FILE *out, const struct init_options *o)
 	(void)fprintf(out,
 		"%s is ready. Take %s/offline/root.key away from this machine, then:\n"
 		"  enrolld -c %s/enrolld.conf\n"
-		"It listens on this machine alone: HTTPS on port %d, /livez, /readyz and /metrics on %d, and plain HTTP\n"
-		"for SCEP on %d.\n",
+		"It listens on this machine alone: HTTPS and CoAP (UDP) on port %d, /livez, /readyz and /metrics on %d,\n"
+		"and plain HTTP for SCEP on %d.\n",
 		o->dir, o->dir, o->dir, o->port, o->port + 1, http_port(o));
 }

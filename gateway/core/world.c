@@ -52,6 +52,8 @@ world_free(struct world *world)
 	free(world->cas);
 	free(world->csrattrs);
 	buf_free_secret(&world->master);
+	x509_stack_free(world->coap_certs);
+	EVP_PKEY_free(world->coap_key);
 	X509_free(world->signer);
 	EVP_PKEY_free(world->signer_key);
 	identity_rules_free(world->rules);
@@ -180,6 +182,20 @@ load_signer(struct world *world, struct err *e)
 }
 
 static int
+load_coap(struct world *world, struct err *e)
+{
+	const struct config *config = world->config;
+	bool own = config->coap_certificate[0] != '\0';
+
+	if (config->listen_coaps.count == 0)
+		return 0;
+	if (x509_load_file(own ? config->coap_certificate : config->tls_certificate, &world->coap_certs, e) != 0 ||
+	    key_open(own ? config->coap_key : config->tls_key, &world->coap_key, e) != 0)
+		return err_prefix(e, "coap");
+	return 0;
+}
+
+static int
 load_mdm(const struct config_mdm *config, struct world_mdm *out, struct err *e)
 {
 	if (world_mdm_open(config, &out->ops, &out->mdm, e) != 0)
@@ -225,7 +241,8 @@ load_all(struct world *world, struct err *e)
 		return err_set(e, ERR_NOMEM, "no memory for the configuration");
 	if (trust_load(config, &world->trust, e) != 0 ||
 	    identity_rules_new(config->identity, config->identity_count, &world->rules, e) != 0 ||
-	    load_master(config->keygen_master, &world->master, e) != 0 || load_signer(world, e) != 0)
+	    load_master(config->keygen_master, &world->master, e) != 0 || load_signer(world, e) != 0 ||
+	    load_coap(world, e) != 0)
 		return -1;
 	return load_entries(world, e);
 }

@@ -4,6 +4,7 @@
 #ifndef GATEWAY_CORE_WORLD_H
 #define GATEWAY_CORE_WORLD_H
 
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "gateway/ca/ca.h"
@@ -55,6 +56,8 @@ struct world {
 	struct world_scep *scep; /* in the order of config->labels */
 	struct buf *csrattrs;  /* in the order of config->labels; DER, empty when none are configured */
 	struct buf master;     /* keygen master octets; empty: none */
+	STACK_OF(X509) *coap_certs; /* what CoAP sessions are served with, leaf first; NULL: no CoAP */
+	EVP_PKEY *coap_key;
 	X509 *signer;          /* the server's certificate and key: they sign generated key packages */
 	EVP_PKEY *signer_key;
 	atomic_int references;
@@ -65,6 +68,7 @@ struct gateway {
 	const struct store_ops *store_ops;
 	struct store *store;
 	struct limiter *by_asset, *by_address;
+	sem_t *work;           /* see work.h; NULL: any number */
 	struct seal *seal;     /* for stored requests that hold a secret; NULL: these cannot be recorded */
 	atomic_int mdm_calls;   /* under way */
 	int mdm_calls_max;      /* past it requests are told to come back: a slow MDM does not take every worker; 0: any number */

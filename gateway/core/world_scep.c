@@ -4,9 +4,13 @@
  */
 #include <string.h>
 
+#include "base/timefmt.h"
+#include "gateway/core/log.h"
 #include "gateway/core/world_parts.h"
 #include "scep/build.h"
 #include "scep/query.h"
+
+#define RA_WARNING_S (INT64_C(14) * 86400)
 
 /* The first certificate of a file, and the key that belongs to it. */
 static int
@@ -74,6 +78,21 @@ load_previous(const struct config_ra *config, struct world_ra *out, struct err *
 	return 0;
 }
 
+/* No reason to refuse a start, since other protocols go on; but devices will not take its answers. */
+static void
+warn_of_end(const char *name, const X509 *cert)
+{
+	int64_t not_before_s, not_after_s, now_s = time_now_s();
+	char text[TIME_TEXT_MAX];
+	struct err e;
+
+	if (x509_validity(cert, &not_before_s, &not_after_s, &e) != 0 || not_after_s > now_s + RA_WARNING_S)
+		return;
+	time_text(not_after_s, text);
+	log_text(LOG_LEVEL_WARN, "ra", "the certificate of RA \"%s\" %s %s: put a new one in its place, move this one to "
+		"previous_certificates, and send SIGHUP", name, not_after_s < now_s ? "has expired:" : "ends", text);
+}
+
 int
 world_ra_load(const struct config_ra *config, struct world_ra *out, struct err *e)
 {
@@ -82,6 +101,9 @@ world_ra_load(const struct config_ra *config, struct world_ra *out, struct err *
 	if (load_pair(config->certificate, config->key, &out->cert, &out->key, e) != 0 ||
 	    load_decrypt(config, out, e) != 0 || load_previous(config, out, e) != 0)
 		return err_prefix(e, "RA \"%s\"", config->name);
+	warn_of_end(config->name, out->cert);
+	if (out->decrypt_cert != NULL && X509_cmp(out->decrypt_cert, out->cert) != 0)
+		warn_of_end(config->name, out->decrypt_cert);
 	return 0;
 }
 

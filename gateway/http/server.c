@@ -16,6 +16,7 @@
 #include "base/timefmt.h"
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
+#include "gateway/core/work.h"
 #include "gateway/http/exchange.h"
 #include "scep/query.h"
 
@@ -140,7 +141,9 @@ on_public_request(struct mg_connection *conn)
 	x.now_s = time_now_s();
 	x.began_us = time_monotonic_us();
 	x.world = world = world_get();
+	work_begin(server->gateway);
 	status = route(&x);
+	work_end(server->gateway);
 	if (x.protocol != NULL)
 		metric_request(x.protocol, x.operation, status, time_monotonic_us() - x.began_us);
 	world_put(world);

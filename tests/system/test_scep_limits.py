@@ -205,7 +205,8 @@ def test_a_body_that_drips_in_is_cut_off_at_its_deadline(hasty):
         assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("octets", [b"", b"G", b"GET /scep?operation=PKIOperation&message=AAAA"], ids=["nothing", "one octet", "half a query"])
+@pytest.mark.parametrize("octets", [b"", b"G", b"GET /scep?operation=PKIOperation&message=AAAA"],
+                         ids=["nothing", "one octet", "half a query"])
 def test_a_header_that_does_not_end_is_cut_off(hasty, octets):
     with scep.Plain(hasty) as conn:
         if octets:

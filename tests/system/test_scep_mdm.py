@@ -169,7 +169,7 @@ def test_a_challenge_raced_by_many_keys_is_won_by_one(gw, acme, mdm, kind):
     one = Managed(gw, acme, mdm, kind)
     real_use, mdm._use = mdm._use, lambda challenge: None  # an MDM that says yes to all of them
     try:
-        messages = [one.request(gw, signer=scep.Signer()) for _ in range(6)]
+        messages = [one.request(gw, signer=scep.Signer()) for _ in range(4)]  # half of the workers may ask at once
         conns = [scep.Plain(gw) for _ in messages]
         replies = est.in_parallel([lambda m=message, c=conn: scep.send(gw, m, kind, conn=c)
                                    for message, conn in zip(messages, conns)])
@@ -177,7 +177,7 @@ def test_a_challenge_raced_by_many_keys_is_won_by_one(gw, acme, mdm, kind):
         mdm._use = real_use
     for conn in conns:
         conn.close()
-    assert sorted(reply.status for reply in replies) == [scep.SUCCESS] + [scep.FAILURE] * 5
+    assert sorted(reply.status for reply in replies) == [scep.SUCCESS] + [scep.FAILURE] * 3
     assert len(gw.certs(one.tag)) == 1
 
 

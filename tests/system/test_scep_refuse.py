@@ -307,7 +307,8 @@ def test_a_hostile_transaction_id_is_nothing_but_text(gw, owned, transaction):
     gw.ctl("audit", "verify")
 
 
-@pytest.mark.parametrize("transaction", [b"a\nb", b"a\r\nresult=issued", b"a\x00b", b"\x1b[2J", b"\x7f", b"\xff\xfe", b"x" * 129, b"x" * 10240],
+@pytest.mark.parametrize("transaction", [b"a\nb", b"a\r\nresult=issued", b"a\x00b", b"\x1b[2J", b"\x7f", b"\xff\xfe",
+                                         b"x" * 129, b"x" * 10240],
                          ids=["LF", "CRLF", "NUL", "ESC", "DEL", "no UTF-8", "129 characters", "10 kB"])
 def test_a_transaction_id_that_is_no_text_is_refused(gw, owned, message, transaction):
     since = len(gw.log)

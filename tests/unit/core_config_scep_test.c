@@ -104,7 +104,7 @@ config_reports_labels_that_scep_could_not_serve(void **state)
 		"scep_ra");
 	expect_scep("scep_ra = \"two\"", "scep_ra = \"three\"", "labels \"managed\": scep_ra: there is no \"three\" in ras");
 	expect_scep("[ \"est\", \"scep\" ]", "[ \"est\", \"coap\" ]",
-		"labels \"\": protocols: \"coap\" is none of \"est\", \"scep\"");
+		"labels \"\": protocols: \"coap\" needs an address in coaps of listen");
 	expect_scep("[ \"3des\" ]", "[ \"des\" ]", "labels \"\": scep_allow: \"des\" is none of \"sha1\", \"3des\"");
 	expect_scep("scep_legacy = \"insecure-cisco\"", "scep_legacy = \"cisco\"",
 		"labels \"cisco\": scep_legacy: \"cisco\" is none of \"none\", \"insecure-cisco\"");

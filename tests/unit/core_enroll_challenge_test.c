@@ -232,6 +232,26 @@ a_foreign_signer_is_refused_whatever_challenge_it_carries(void **state)
 }
 
 static void
+a_request_with_another_devices_challenge_is_not_renewed(void **state)
+{
+	struct rig *r = *state;
+	CLEANUP(EVP_PKEY) EVP_PKEY *victim = EVP_EC_gen("P-256");
+	CLEANUP(EVP_PKEY) EVP_PKEY *key = EVP_EC_gen("P-256");
+	CLEANUP(X509) X509 *insider = rig_idevid(r, key, "SN2");
+	char challenge[64];
+
+	challenge_for(r, challenge, "guarded", NOW - 1); /* another label's, and past its time: it is the device's all the same */
+	ask_with_key(r, victim, challenge, PRINTABLE_STRING);
+	r->request.client_cert = insider;
+	rig_expect(r, ERR_DENIED);
+	assert_non_null(strstr(r->result.sentence, "another device's challenge"));
+	assert_int_equal(rig_certs(r), 0);
+	ask_with_key(r, key, "1-wrong", PRINTABLE_STRING);
+	r->request.client_cert = insider;
+	rig_expect(r, ERR_NONE);
+}
+
+static void
 a_transaction_is_not_for_a_second_key(void **state)
 {
 	struct rig *r = *state;
@@ -497,6 +517,7 @@ main(void)
 		TEST(a_refused_key_does_not_spend_the_challenge),
 		TEST(a_request_signed_by_our_certificate_is_a_renewal_whatever_challenge_it_carries),
 		TEST(a_foreign_signer_is_refused_whatever_challenge_it_carries),
+		TEST(a_request_with_another_devices_challenge_is_not_renewed),
 		TEST(a_transaction_is_not_for_a_second_key),
 		TEST(a_poll_gets_the_certificate_once_it_is_approved),
 		TEST(the_identical_request_gets_the_certificate_once_it_is_approved),

@@ -196,7 +196,7 @@ its_scep_label_takes_challenges_and_renewals_only(void **state)
 	assert_int_equal(label->scep_algorithms, SCEP_ALGORITHMS_DEFAULT);
 	assert_int_equal(config_profile(config, label->profile)->key_usage,
 		USAGE_DIGITAL_SIGNATURE | USAGE_KEY_ENCIPHERMENT);
-	assert_int_equal(config_label(config, "")->protocols, PROTOCOL_EST);
+	assert_int_equal(config_label(config, "")->protocols, PROTOCOL_EST | PROTOCOL_COAP);
 	assert_null(config_label(config, "legacy-cisco")); /* shown as a comment, never on by itself */
 	config_free(config);
 }
@@ -264,7 +264,7 @@ it_says_where_it_will_listen(void **state)
 	assert_int_equal(fclose(out), 0);
 	assert_non_null(strstr(text, "enrolld -c "));
 	assert_non_null(strstr(text, "/offline/root.key"));
-	assert_non_null(strstr(text, "HTTPS on port 8443"));
+	assert_non_null(strstr(text, "HTTPS and CoAP (UDP) on port 8443"));
 	assert_non_null(strstr(text, "/metrics on 8444"));
 	assert_non_null(strstr(text, "for SCEP on 8445"));
 	free(text);
