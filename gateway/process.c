@@ -167,6 +167,8 @@ start(struct process *p, struct config *config, struct err *e)
 	if (server_start(&p->gateway, config->threads_workers, &p->server, &front.backend_port, e) != 0 ||
 	    front_start(&front, &p->front, e) != 0 || est_coap_start(&p->gateway, world, &p->coap, e) != 0)
 		return -1;
+	p->gateway.refresh_metrics = est_coap_metrics;
+	p->gateway.refresh_arg = p->coap;
 	if (config->listen_admin[0] != '\0' && admin_server_start(&p->gateway, config->listen_admin, &p->admin, e) != 0)
 		return -1;
 	if (config->control_socket[0] != '\0' &&
@@ -184,9 +186,9 @@ stop(struct process *p, int64_t grace_s)
 	control_stop(p->control);
 	if (p->front != NULL)
 		front_stop(p->front, grace_s);
-	est_coap_stop(p->coap, grace_s);
 	server_stop(p->server);
-	server_stop(p->admin);
+	server_stop(p->admin); /* it asks the next for its figures */
+	est_coap_stop(p->coap, grace_s);
 	if (p->gateway.store != NULL)
 		p->gateway.store_ops->close(p->gateway.store);
 	limiter_free(p->gateway.by_asset);

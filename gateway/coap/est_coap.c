@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "gateway/core/log.h"
+#include "gateway/core/metrics.h"
 
 struct est_coap {
 	struct coaps_server *server;
@@ -115,9 +116,18 @@ est_coap_port(const struct est_coap *coap, size_t index)
 }
 
 void
-est_coap_stats(const struct est_coap *coap, struct coaps_stats *out)
+est_coap_metrics(void *arg)
 {
-	*out = (struct coaps_stats){ 0 };
-	if (coap != NULL)
-		coaps_server_stats(coap->server, out);
+	const struct est_coap *coap = arg;
+	struct coaps_stats stats;
+
+	if (coap == NULL)
+		return;
+	coaps_server_stats(coap->server, &stats);
+	metric_set(METRIC_COAP_SESSIONS_OPEN, stats.sessions);
+	metric_set(METRIC_COAP_HANDSHAKES_TOTAL, stats.handshakes_total);
+	metric_set(METRIC_COAP_HANDSHAKES_FAILED_TOTAL, stats.handshakes_failed_total);
+	metric_set(METRIC_COAP_DUPLICATES_TOTAL, stats.duplicates_total);
+	metric_set(METRIC_COAP_UPLOADS_DROPPED_TOTAL, stats.uploads_dropped_total);
+	metric_set(METRIC_COAP_REFUSED_TOTAL, stats.refused_full_total);
 }

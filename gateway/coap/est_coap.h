@@ -16,7 +16,8 @@ MUST_USE int est_coap_reload(struct est_coap *coap, const struct world *world, s
 /* NULL is allowed in all of these. */
 void est_coap_stop(struct est_coap *coap, int64_t grace_s);
 int est_coap_port(const struct est_coap *coap, size_t index);
-void est_coap_stats(const struct est_coap *coap, struct coaps_stats *out);
+/* Sets the metrics of CoAP; arg is the struct est_coap. For struct gateway's refresh_metrics. */
+void est_coap_metrics(void *arg);
 
 /* The handler of coaps_settings; arg is the struct gateway. Told apart so that tests call it without a network. */
 void est_coap_handle(void *arg, const struct coaps_request *request, struct coaps_answer *answer);

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "gateway/core/enroll_internal.h"
 #include "gateway/core/log.h"
+#include "gateway/core/metrics.h"
 
 #define ANCHORS_MAX 8
 
@@ -242,8 +243,10 @@ attempt_ask_mdm(struct attempt *a, struct err *e)
 	}
 	called(a->gateway);
 	buf_free_secret(&challenge);
-	if (result != 0)
+	if (result != 0) {
+		metric_add(METRIC_MDM_FAILED_TOTAL, 1);
 		return err_prefix(e, "MDM %s", a->request->label->scep_mdm);
+	}
 	a->mdm_asked = true;
 	return 0;
 }
@@ -254,6 +257,7 @@ audit_untold(struct attempt *a, const struct err *why)
 	CLEANUP(buf) struct buf detail = { 0 };
 	struct err e;
 
+	metric_add(METRIC_MDM_FAILED_TOTAL, 1);
 	log_rare(LOG_LEVEL_WARN, "mdm", "%s was not told of request %lld: %s", a->request->label->scep_mdm,
 		(long long)a->result->request_id, why->text);
 	buf_append_u8(&detail, '{');

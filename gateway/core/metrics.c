@@ -33,6 +33,16 @@ static const struct {
 		"Configuration reloads that were refused." },
 	[METRIC_AUTH_LOCKED_TOTAL] = { "enrolld_auth_locked_total", COUNTER,
 		"Attempts refused because too many before had failed." },
+	[METRIC_MDM_FAILED_TOTAL] = { "enrolld_mdm_calls_failed_total", COUNTER, "Calls to an MDM that brought no answer." },
+	[METRIC_COAP_SESSIONS_OPEN] = { "enrolld_coap_sessions_open", GAUGE, "DTLS sessions that are open now." },
+	[METRIC_COAP_HANDSHAKES_TOTAL] = { "enrolld_coap_handshakes_total", COUNTER, "DTLS handshakes that were finished." },
+	[METRIC_COAP_HANDSHAKES_FAILED_TOTAL] = { "enrolld_coap_handshakes_failed_total", COUNTER,
+		"DTLS handshakes that failed or took too long." },
+	[METRIC_COAP_DUPLICATES_TOTAL] = { "enrolld_coap_duplicates_total", COUNTER, "CoAP messages that came again." },
+	[METRIC_COAP_UPLOADS_DROPPED_TOTAL] = { "enrolld_coap_uploads_dropped_total", COUNTER,
+		"Request bodies in blocks that were never complete." },
+	[METRIC_COAP_REFUSED_TOTAL] = { "enrolld_coap_refused_total", COUNTER,
+		"CoAP requests and sessions refused because a limit was reached." },
 };
 
 static atomic_llong values[METRIC_COUNT];

@@ -24,6 +24,13 @@ enum metric {
 	METRIC_RELOADS_TOTAL,
 	METRIC_RELOADS_FAILED_TOTAL,
 	METRIC_AUTH_LOCKED_TOTAL,      /* attempts refused because too many failed */
+	METRIC_MDM_FAILED_TOTAL,       /* calls that brought no answer */
+	METRIC_COAP_SESSIONS_OPEN,     /* gauge */
+	METRIC_COAP_HANDSHAKES_TOTAL,
+	METRIC_COAP_HANDSHAKES_FAILED_TOTAL,
+	METRIC_COAP_DUPLICATES_TOTAL,  /* requests that came again */
+	METRIC_COAP_UPLOADS_DROPPED_TOTAL,
+	METRIC_COAP_REFUSED_TOTAL,     /* 5.03 for want of a worker or a session */
 	METRIC_COUNT
 };
 

@@ -69,6 +69,8 @@ struct gateway {
 	struct store *store;
 	struct limiter *by_asset, *by_address;
 	sem_t *work;           /* see work.h; NULL: any number */
+	void (*refresh_metrics)(void *arg); /* before /metrics answers; NULL: nothing to do */
+	void *refresh_arg;
 	struct seal *seal;     /* for stored requests that hold a secret; NULL: these cannot be recorded */
 	atomic_int mdm_calls;   /* under way */
 	int mdm_calls_max;      /* past it requests are told to come back: a slow MDM does not take every worker; 0: any number */

@@ -14,6 +14,7 @@
 #include <civetweb.h>
 
 #include "base/timefmt.h"
+#include "gateway/core/expiry.h"
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
 #include "gateway/core/work.h"
@@ -278,14 +279,20 @@ answer_ready(struct gateway *gateway, struct mg_connection *conn)
 static int
 answer_metrics(struct gateway *gateway, struct mg_connection *conn)
 {
+	struct world *world;
 	struct store_stats stats;
 	struct buf body = { 0 };
 	int status;
 
 	gateway->store_ops->stats(gateway->store, &stats);
+	if (gateway->refresh_metrics != NULL)
+		gateway->refresh_metrics(gateway->refresh_arg);
 	metric_set(METRIC_STORE_COMMITS_TOTAL, stats.commits);
 	metric_set(METRIC_STORE_WRITES_TOTAL, stats.writes);
 	metrics_render(&body);
+	world = world_get();
+	expiry_render(world, &body);
+	world_put(world);
 	status = server_answer(conn, 200, "text/plain; version=0.0.4", NULL, buf_bytes(&body));
 	buf_free(&body);
 	return status;
