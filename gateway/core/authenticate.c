@@ -229,21 +229,22 @@ secret_may_do(const struct attempt *a, struct err *e)
 	return e->code == ERR_UNAUTHENTIC && has_secret(request);
 }
 
-/* The certificate that a stored renewal was asked for with: the one its own replaced, or will. */
+/* The certificate that a stored renewal was asked for with, whatever became of it since. 1, 0 none, -1. */
 static int
 find_renewed(struct attempt *a, struct cert_row *row, struct err *e)
 {
 	const struct store_ops *ops = a->gateway->store_ops;
 	CLEANUP(buf) struct buf der = { 0 };
-	struct cert_row issued;
+	int found;
 
-	if (a->polled->state != REQUEST_ISSUED)
-		return attempt_newest_cert(a, row, &a->renewed, e);
-	if (ops->cert_by_id(a->read, a->polled->cert_id, &issued, e) != 1 ||
-	    ops->cert_by_id(a->read, issued.replaces_id, row, e) != 1 || ops->cert_der(a->read, row->id, &der, e) != 1)
-		return err_set(e, ERR_UPSTREAM, "the certificate that request %lld renewed cannot be read",
-			(long long)a->polled->id);
-	return x509_from_der(buf_bytes(&der), &a->renewed, e) == 0 ? 1 : -1;
+	if (a->polled->proof_cert_id == 0)
+		return 0;
+	found = ops->cert_by_id(a->read, a->polled->proof_cert_id, row, e);
+	if (found == 1)
+		found = ops->cert_der(a->read, row->id, &der, e);
+	if (found == 1)
+		return x509_from_der(buf_bytes(&der), &a->renewed, e) == 0 ? 1 : -1;
+	return found < 0 ? store_failed(e) : 0;
 }
 
 static int
@@ -272,7 +273,6 @@ static int
 by_request(struct attempt *a, struct err *e)
 {
 	const struct store_ops *ops = a->gateway->store_ops;
-	struct secret_row secret = { 0 };
 	int found = ops->asset_by_id(a->read, a->polled->asset_id, &a->asset, &a->owner, e);
 
 	if (found < 0)
@@ -280,10 +280,6 @@ by_request(struct attempt *a, struct err *e)
 	a->asset_matches = found;
 	a->proof.kind = (enum proof_kind)a->polled->proof_kind;
 	(void)snprintf(a->proof.text, sizeof a->proof.text, "%s", a->polled->proof);
-	a->secret_id = a->polled->secret_id;
-	if (a->secret_id != 0 && ops->secret_by_id(a->read, a->secret_id, &secret, e) < 0)
-		return store_failed(e);
-	a->secret_used_by = secret.used_s == 0 ? 0 : secret.used_request_id;
 	return a->proof.kind == PROOF_OWN && found == 1 ? renew_again(a, e) : 0;
 }
 
@@ -317,6 +313,19 @@ op_of(const struct attempt *a)
 	return a->proof.kind == PROOF_OWN ? ENROLL_RENEW : ENROLL_NEW;
 }
 
+/* What the stored request was let in with is spent on it, whoever asks for the outcome. */
+static int
+polled_secret(struct attempt *a, struct err *e)
+{
+	struct secret_row secret = { 0 };
+
+	a->secret_id = a->polled->secret_id;
+	if (a->secret_id != 0 && a->gateway->store_ops->secret_by_id(a->read, a->secret_id, &secret, e) < 0)
+		return store_failed(e);
+	a->secret_used_by = secret.used_s == 0 ? 0 : secret.used_request_id;
+	return 0;
+}
+
 int
 attempt_authenticate(struct attempt *a, struct err *e)
 {
@@ -329,6 +338,8 @@ attempt_authenticate(struct attempt *a, struct err *e)
 	a->proof = (struct proof){ .kind = PROOF_NONE };
 	result = authenticate(a, e);
 	a->op = op_of(a);
+	if (result == 0 && a->polled != NULL)
+		result = polled_secret(a, e);
 	/* Whoever else this is, the request is not theirs. */
 	if (result == 0 && a->polled != NULL && (a->asset_matches != 1 || a->asset.id != a->polled->asset_id)) {
 		a->refusal = "request.unknown";

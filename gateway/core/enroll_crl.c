@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "gateway/core/enroll.h"
 
@@ -14,6 +15,7 @@
 #define CRL_PAGE    1000
 
 struct crl_copy {
+	SLIST_ENTRY(crl_copy) next;
 	char ca[REG_TEXT_MAX];
 	int64_t made_s;
 	struct buf der;
@@ -21,8 +23,7 @@ struct crl_copy {
 
 struct crl_cache {
 	pthread_mutex_t lock; /* held while one is made, so that it is made once */
-	struct crl_copy *copies;
-	size_t count;
+	SLIST_HEAD(crl_copies, crl_copy) copies;
 };
 
 int
@@ -40,13 +41,15 @@ crl_cache_new(struct crl_cache **out, struct err *e)
 void
 crl_cache_free(struct crl_cache *cache)
 {
-	size_t i;
+	struct crl_copy *copy;
 
 	if (cache == NULL)
 		return;
-	for (i = 0; i < cache->count; i++)
-		buf_free(&cache->copies[i].der);
-	free(cache->copies);
+	while ((copy = SLIST_FIRST(&cache->copies)) != NULL) {
+		SLIST_REMOVE_HEAD(&cache->copies, next);
+		buf_free(&copy->der);
+		free(copy);
+	}
 	(void)pthread_mutex_destroy(&cache->lock);
 	free(cache);
 }
@@ -59,21 +62,31 @@ struct gathering {
 	bool failed;
 };
 
+/* Room for one more. The rows stay the gathering's, whatever comes of it. */
+static bool
+make_room(struct gathering *g)
+{
+	size_t room = g->room == 0 ? 64 : g->room * 2;
+	struct ca_revoked *rows;
+
+	if (g->count < g->room)
+		return true;
+	rows = reallocarray(g->rows, room, sizeof *rows);
+	if (rows != NULL) {
+		g->rows = rows;
+		g->room = room;
+	}
+	return rows != NULL;
+}
+
 static bool
 gather(void *arg, const struct cert_row *row)
 {
 	struct gathering *g = arg;
 
-	if (g->count == g->room) {
-		size_t room = g->room == 0 ? 64 : g->room * 2;
-		struct ca_revoked *rows = reallocarray(g->rows, room, sizeof *rows);
-
-		g->failed = rows == NULL;
-		if (g->failed)
-			return false;
-		g->rows = rows;
-		g->room = room;
-	}
+	g->failed = !make_room(g);
+	if (g->failed)
+		return false;
 	g->rows[g->count] = (struct ca_revoked){ .revoked_s = row->revoked_s, .held = row->status == CERT_HELD };
 	(void)snprintf(g->rows[g->count].serial, sizeof g->rows[g->count].serial, "%s", row->serial);
 	g->count++;
@@ -129,19 +142,17 @@ make(struct gateway *gateway, const struct world_ca *ca, const struct config_ca 
 static struct crl_copy *
 copy_of(struct crl_cache *cache, const char *ca)
 {
-	struct crl_copy *copies;
-	size_t i;
+	struct crl_copy *copy;
 
-	for (i = 0; i < cache->count; i++)
-		if (strcmp(cache->copies[i].ca, ca) == 0)
-			return &cache->copies[i];
-	copies = reallocarray(cache->copies, cache->count + 1, sizeof *copies);
-	if (copies == NULL)
+	SLIST_FOREACH(copy, &cache->copies, next)
+		if (strcmp(copy->ca, ca) == 0)
+			return copy;
+	copy = calloc(1, sizeof *copy);
+	if (copy == NULL)
 		return NULL;
-	cache->copies = copies;
-	copies[cache->count] = (struct crl_copy){ 0 };
-	(void)snprintf(copies[cache->count].ca, sizeof copies[cache->count].ca, "%s", ca);
-	return &cache->copies[cache->count++];
+	(void)snprintf(copy->ca, sizeof copy->ca, "%s", ca);
+	SLIST_INSERT_HEAD(&cache->copies, copy, next);
+	return copy;
 }
 
 static int

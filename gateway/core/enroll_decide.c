@@ -90,10 +90,18 @@ find_existing(struct attempt *a, struct err *e)
 	found = ops->cert_by_id(a->read, a->existing.cert_id, &a->issued, e);
 	if (found < 0)
 		return -1;
-	a->answered = found == 1 && a->issued.status == CERT_VALID && !due_for_renewal(a) &&
-		!(a->op == ENROLL_RENEW && a->proof.cert_id == a->issued.id);
+	a->answered = found == 1 && a->issued.status == CERT_VALID;
+	/* Whoever polls wants this outcome and no other: it is told as long as it is good, and never made anew. */
+	if (a->polled != NULL)
+		a->answered = a->answered && a->request->now_s <= a->issued.not_after_s;
+	else
+		a->answered = a->answered && !due_for_renewal(a) &&
+			!(a->op == ENROLL_RENEW && a->proof.cert_id == a->issued.id);
 	a->replay = a->answered && a->op != ENROLL_KEYGEN;
-	return 0;
+	if (a->polled == NULL || a->replay)
+		return 0;
+	a->refusal = "request.unknown";
+	return err_set(e, ERR_DENIED, "the certificate of this request is revoked or has ended");
 }
 
 static void
@@ -169,7 +177,10 @@ find_transaction(struct attempt *a, int64_t *other, struct err *e)
 static int
 check_spent(const struct attempt *a, struct err *e)
 {
-	if (a->secret_used_by == 0 || (a->replay && a->existing.id == a->secret_used_by))
+	bool mine = a->has_existing && a->existing.id == a->secret_used_by;
+
+	/* One that waits has spent it too, and goes on with it. */
+	if (a->secret_used_by == 0 || (mine && (a->replay || a->existing.state != REQUEST_ISSUED)))
 		return 0;
 	return err_set(e, ERR_UNAUTHENTIC, "the one-time secret has been used already");
 }
@@ -186,7 +197,8 @@ attempt_decide(struct attempt *a, struct err *e)
 	};
 	struct csr_facts facts;
 
-	if (attempt_decode(a, e) != 0 || attempt_check_challenge(a, e) != 0 || attempt_registrar(a, e) != 0 || current_names(a, e) != 0)
+	if (attempt_decode(a, e) != 0 || attempt_check_challenge(a, e) != 0 || attempt_registrar(a, e) != 0 || attempt_check_name(a, e) != 0 ||
+		current_names(a, e) != 0)
 		return -1;
 	in.proof = a->proof;
 	in.asset_matches = a->asset_matches;

@@ -104,6 +104,8 @@ MUST_USE int attempt_make_key(struct attempt *a, struct err *e);
  * (proof becomes PROOF_REGISTRAR); else nothing. The CSR is decoded by then.
  */
 MUST_USE int attempt_registrar(struct attempt *a, struct err *e);
+/* A certificate's signature around a request that names another asset: caught on the wire. */
+MUST_USE int attempt_check_name(struct attempt *a, struct err *e);
 
 /* The newest valid certificate of the attempt's asset: 1 with *row and *cert (the caller's), 0 none, -1 *e. */
 int attempt_newest_cert(struct attempt *a, struct cert_row *row, X509 **cert, struct err *e);

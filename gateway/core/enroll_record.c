@@ -88,6 +88,9 @@ fill_request(const struct attempt *a, struct store_outcome *out)
 	out->secret_id = a->secret_id;
 	if (a->challenge_once)
 		out->challenge_sha256 = a->challenge_sha256;
+	out->challenge_mdm = request->label->scep_mdm;
+	if (a->proof.kind == PROOF_OWN)
+		out->proof_cert_id = a->proof.cert_id;
 	out->csr = request->csr;
 	memcpy(out->csr_sha256, a->csr_sha256, sizeof out->csr_sha256);
 	out->reason = a->decision.reason;

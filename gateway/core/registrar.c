@@ -5,6 +5,7 @@
  * the policy's matter; here is only who is meant.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -86,6 +87,30 @@ find_renewed(struct attempt *a, struct err *e)
 	a->renewed_id = row.id;
 	a->renewed_not_after_s = row.not_after_s;
 	return 0;
+}
+
+int
+attempt_check_name(struct attempt *a, struct err *e)
+{
+	struct asset *other;
+	struct owner owner;
+	char tag[REG_TEXT_MAX];
+	int found;
+
+	if (!a->request->renewal_names_free || a->profile->csr_names != CSR_NAMES_IGNORE || a->proof.kind != PROOF_OWN ||
+	    a->asset_matches != 1)
+		return 0;
+	common_name(a->csr->subject, tag);
+	if (tag[0] == '\0' || strcmp(tag, a->asset.tag) == 0)
+		return 0;
+	other = calloc(1, sizeof *other);
+	if (other == NULL)
+		return err_set(e, ERR_NOMEM, "no memory for an asset");
+	found = a->gateway->store_ops->asset_by_tag(a->read, tag, other, &owner, e);
+	free(other);
+	if (found < 0)
+		return err_prefix(e, "registry");
+	return found == 0 ? 0 : err_set(e, ERR_DENIED, "the request names another device, %.100s: it was made by that one", tag);
 }
 
 int

@@ -64,23 +64,22 @@ make_key(const char *path, struct err *e)
 int
 seal_load(const char *path, struct seal **out, struct err *e)
 {
-	CLEANUP(seal) struct seal *seal = calloc(1, sizeof *seal);
+	struct seal *seal;
 	int fd, result;
 
-	if (seal == NULL)
-		return err_set(e, ERR_NOMEM, "no memory for a key");
 	if (access(path, F_OK) != 0 && errno == ENOENT && make_key(path, e) != 0)
 		return -1;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return err_set(e, ERR_UPSTREAM, "%s: %s", path, strerror(errno));
-	result = read_key(fd, path, seal, e);
+	seal = calloc(1, sizeof *seal);
+	result = seal == NULL ? err_set(e, ERR_NOMEM, "no memory for a key") : read_key(fd, path, seal, e);
 	(void)close(fd);
 	if (result != 0)
-		return -1;
-	*out = seal;
-	seal = NULL;
-	return 0;
+		seal_free(seal);
+	else
+		*out = seal;
+	return result;
 }
 
 void

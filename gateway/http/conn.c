@@ -58,6 +58,15 @@ read_on(struct conn *conn)
 		conn->reading = event_add(&conn->readable, NULL) == 0;
 }
 
+/* The answer is taken, or never will be. */
+static void
+drop_answer(struct conn *conn)
+{
+	(void)atomic_fetch_sub(&conn->loop->front->long_answers, conn->counted);
+	conn->counted = 0;
+	buf_free_secret(&conn->out);
+}
+
 void
 conn_free(struct conn *conn)
 {
@@ -78,7 +87,7 @@ conn_free(struct conn *conn)
 	buf_free_secret(&conn->in);
 	buf_free_secret(&conn->head);
 	buf_free_secret(&conn->content);
-	buf_free_secret(&conn->out);
+	drop_answer(conn);
 	peers_leave(loop->front->peers, conn->peer);
 	(void)atomic_fetch_sub(&loop->front->open, 1);
 	loop->open--;
@@ -115,6 +124,17 @@ conn_answer_text(struct conn *conn, int status, const char *text, bool close_it)
 void
 conn_answered(struct conn *conn, const struct answer_head *head, struct bytes answer)
 {
+	atomic_size_t *total = &conn->loop->front->long_answers;
+
+	/* A short question may have a long answer; who asks often and takes none must not fill the memory. */
+	if (answer.len >= LONG_ANSWER && atomic_fetch_add(total, answer.len) + answer.len > LONG_ANSWERS_MAX) {
+		(void)atomic_fetch_sub(total, answer.len);
+		metric_add(METRIC_REQUESTS_REFUSED_TOTAL, 1);
+		log_rare(LOG_LEVEL_WARN, "http", "long answers that nobody takes: answering 503");
+		conn_answer_text(conn, 503, "busy", false);
+		return;
+	}
+	conn->counted = answer.len >= LONG_ANSWER ? answer.len : 0;
 	start_answer(conn, false);
 	answer_copy(head, answer, connection_after(conn), &conn->out);
 	if (buf_failed(&conn->out))
@@ -126,7 +146,7 @@ static void
 linger(struct conn *conn)
 {
 	wire_finish(conn);
-	buf_free_secret(&conn->out);
+	drop_answer(conn);
 	buf_free_secret(&conn->in);
 	conn->state = CONN_LINGER;
 	conn_deadline(conn, CONN_LINGER);
@@ -156,7 +176,7 @@ flush(struct conn *conn)
 		return false;
 	}
 	/* An idle connection keeps no buffers: there may be thousands. */
-	buf_free_secret(&conn->out);
+	drop_answer(conn);
 	buf_free_secret(&conn->content);
 	buf_free_secret(&conn->head);
 	if (conn->in.len == 0)

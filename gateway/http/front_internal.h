@@ -31,6 +31,8 @@
 #define BUSY_RETRY_AFTER_S 5
 #define SILENCE_OCTETS_MAX (32 * 1024) /* of TLS records without data: one whole record is half of that */
 #define LISTEN_BACKLOG 4096
+#define LONG_ANSWER (256 * 1024)          /* octets from which an answer is counted, as revocation lists are */
+#define LONG_ANSWERS_MAX ((size_t)64 << 20) /* of those that clients have not taken yet; past it they get 503 */
 #define LOOPS_MAX 64
 
 enum conn_state {
@@ -72,6 +74,7 @@ struct conn {
 	struct buf content;
 	struct buf out;
 	size_t out_at;
+	size_t counted;   /* octets of out that are in front's long_answers */
 };
 
 TAILQ_HEAD(conn_list, conn);
@@ -134,6 +137,7 @@ struct front {
 	struct front_loop *loops;
 	int loop_count;
 	atomic_int open;      /* connections of all loops */
+	atomic_size_t long_answers; /* octets of long answers not taken yet */
 	atomic_int accepting; /* loops that still accept */
 	atomic_bool stop;
 	int64_t grace_s;      /* written before stop is */

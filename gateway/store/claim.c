@@ -59,10 +59,10 @@ static int
 challenge_holder(struct tx *tx, const struct store_outcome *o, int64_t *id, struct err *e)
 {
 	CLEANUP(query) struct query q =
-		query_of(tx->conn, "SELECT request_id FROM challenge WHERE label = ?1 AND sha256 = ?2");
+		query_of(tx->conn, "SELECT request_id FROM challenge WHERE mdm = ?1 AND sha256 = ?2");
 	int rc;
 
-	query_text_cut(&q, o->label, STORE_NAME_MAX);
+	query_text_cut(&q, o->challenge_mdm, STORE_NAME_MAX);
 	query_sha256(&q, o->challenge_sha256);
 	rc = query_row(&q, e);
 	if (rc == 1)
@@ -93,8 +93,8 @@ claim_keep_challenge(struct tx *tx, const struct store_outcome *o, int64_t reque
 		return 0;
 	/* It may be this very request's since it was pending; no other's, as claim_challenge() saw. */
 	q = query_of(tx->conn,
-		"INSERT INTO challenge (label, sha256, request_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING");
-	query_text_cut(&q, o->label, STORE_NAME_MAX);
+		"INSERT INTO challenge (mdm, sha256, request_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING");
+	query_text_cut(&q, o->challenge_mdm, STORE_NAME_MAX);
 	query_sha256(&q, o->challenge_sha256);
 	query_int(&q, request_id);
 	return query_run(&q, e);

@@ -272,14 +272,14 @@ sqlite_requests_of_transaction(struct store_read *read, const char *label, const
 }
 
 int
-sqlite_challenge_request(struct store_read *read, const char *label, const uint8_t sha256[32],
+sqlite_challenge_request(struct store_read *read, const char *mdm, const uint8_t sha256[32],
 	int64_t *request_id, struct err *e)
 {
 	CLEANUP(query) struct query q =
-		query_of(&read->conn, "SELECT request_id FROM challenge WHERE label = ?1 AND sha256 = ?2");
+		query_of(&read->conn, "SELECT request_id FROM challenge WHERE mdm = ?1 AND sha256 = ?2");
 	int rc;
 
-	query_text(&q, label);
+	query_text(&q, mdm);
 	query_sha256(&q, sha256);
 	rc = query_row(&q, e);
 	if (rc == 1)

@@ -333,7 +333,7 @@ update_request(struct tx *tx, const struct recording *r, struct err *e)
 	CLEANUP(query) struct query q = query_of(tx->conn,
 		"UPDATE request SET state = ?2, cert_id = ?3, decision_id = ?4, tries = tries + 1, updated_s = ?5,"
 		" profile = ?6, protocol = ?7, operation = ?8, peer = ?9, proof = ?10, reason = ?11, sentence = ?12,"
-		" transaction_id = ?13, spki_sha256 = ?14, proof_kind = ?15, secret_id = ?16 WHERE id = ?1");
+		" transaction_id = ?13, spki_sha256 = ?14, proof_kind = ?15, secret_id = ?16, proof_cert_id = ?17 WHERE id = ?1");
 
 	query_int(&q, r->request_id);
 	query_int(&q, o->state);
@@ -351,6 +351,7 @@ update_request(struct tx *tx, const struct recording *r, struct err *e)
 	query_sha256(&q, o->spki_sha256);
 	query_int(&q, o->proof_kind);
 	query_id(&q, o->secret_id);
+	query_id(&q, o->proof_cert_id);
 	return query_run(&q, e);
 }
 

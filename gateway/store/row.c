@@ -82,6 +82,7 @@ row_request(struct query *q, struct request_row *out)
 	query_get_text(q, out->proof, sizeof out->proof);
 	out->proof_kind = (int)query_get_int(q);
 	out->secret_id = query_get_int(q);
+	out->proof_cert_id = query_get_int(q);
 	query_get_text(q, out->reason, sizeof out->reason);
 	query_get_text(q, out->sentence, sizeof out->sentence);
 	query_get_text(q, out->decided_by, sizeof out->decided_by);

@@ -205,14 +205,15 @@ static const char SCHEMA_5_TRANSACTIONS[] =
 	"ALTER TABLE request ADD COLUMN spki_sha256 BLOB NOT NULL DEFAULT x'';" /* empty: from before */
 	"ALTER TABLE request ADD COLUMN proof_kind INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE request ADD COLUMN secret_id INTEGER REFERENCES secret (id);"
+	"ALTER TABLE request ADD COLUMN proof_cert_id INTEGER REFERENCES certificate (id);"
 	"CREATE INDEX request_transaction ON request (label, transaction_id) WHERE transaction_id <> '';"
 
 	/* Challenges that an MDM vouched for, each good for one request. */
 	"CREATE TABLE challenge ("
-	" label TEXT NOT NULL,"
+	" mdm TEXT NOT NULL,"
 	" sha256 BLOB NOT NULL,"
 	" request_id INTEGER NOT NULL REFERENCES request (id),"
-	" PRIMARY KEY (label, sha256)"
+	" PRIMARY KEY (mdm, sha256)"
 	") STRICT, WITHOUT ROWID;"
 
 	/* Held in quarantine (state 6), which the asset may have left for another state out of service. */

@@ -200,7 +200,7 @@ int store_write(struct store *store, job_fn fn, void *arg, struct err *e);
 #define REQUEST_COLUMNS \
 	"r.id, r.asset_id, a.tag, r.label, r.profile, r.protocol, r.operation, r.csr_sha256, r.spki_sha256, " \
 	"r.transaction_id, r.attempt, r.state, r.cert_id, r.decision_id, r.tries, r.created_s, r.updated_s, " \
-	"r.peer, r.proof, r.proof_kind, r.secret_id, r.reason, r.sentence, r.decided_by"
+	"r.peer, r.proof, r.proof_kind, r.secret_id, r.proof_cert_id, r.reason, r.sentence, r.decided_by"
 #define SECRET_COLUMNS \
 	"id, asset_id, once, label, protocol, salt, hash, created_s, expires_s, used_s, used_request_id"
 #define DECISION_COLUMNS \
@@ -275,7 +275,7 @@ int sqlite_request_by_id(struct store_read *read, int64_t id, struct request_row
 	struct err *e);
 int sqlite_requests_of_transaction(struct store_read *read, const char *label, const char *transaction,
 	struct request_row *out, int max, struct err *e);
-int sqlite_challenge_request(struct store_read *read, const char *label, const uint8_t sha256[32],
+int sqlite_challenge_request(struct store_read *read, const char *mdm, const uint8_t sha256[32],
 	int64_t *request_id, struct err *e);
 int sqlite_secret_by_id(struct store_read *read, int64_t id, struct secret_row *out, struct err *e);
 int sqlite_key_use(struct store_read *read, const uint8_t spki_sha256[32], int64_t asset_id, bool *elsewhere,

@@ -69,6 +69,7 @@ struct request_row {
 	char proof[REG_VALUE_MAX];
 	int proof_kind;          /* enum proof_kind: what was proven when it was recorded */
 	int64_t secret_id;       /* the once-secret that proved it, spent only when it is issued; 0: none */
+	int64_t proof_cert_id;   /* the certificate of ours that proved it; 0: none */
 	char reason[48];
 	char sentence[STORE_SENTENCE_MAX];
 	char decided_by[STORE_NAME_MAX]; /* the operator, for APPROVED and REFUSED */
@@ -155,10 +156,12 @@ struct store_outcome {
 	const char *transaction; /* the protocol's own id; NULL or "": none. Longer than STORE_TRANSACTION_MAX: ERR_LIMIT */
 	bool renewal;           /* the asset's earlier requests do not hold the transaction against a new key */
 	int proof_kind;         /* enum proof_kind */
+	int64_t proof_cert_id;  /* with PROOF_OWN: the certificate; else 0 */
 	int64_t secret_id;      /* kept with the request; marked used when it is a once-secret and the state is ISSUED; 0: none */
 	/* SHA-256 of a challenge that an MDM vouched for: good for one request only. NULL: none. Taken when the
 	   state is ISSUED or PENDING; when another request has it: STORE_SPENT. */
 	const uint8_t *challenge_sha256;
+	const char *challenge_mdm; /* who vouched for it: a challenge is one service's, whatever the label */
 	/* ISSUED only */
 	struct bytes cert;      /* DER */
 	const char *ca, *serial, *subject, *sans;
@@ -277,7 +280,7 @@ struct store_ops {
 	int (*requests_of_transaction)(struct store_read *read, const char *label, const char *transaction,
 		struct request_row *out, int max, struct err *e);
 	/* Which request an MDM's challenge was used for. */
-	int (*challenge_request)(struct store_read *read, const char *label, const uint8_t sha256[32],
+	int (*challenge_request)(struct store_read *read, const char *mdm, const uint8_t sha256[32],
 		int64_t *request_id, struct err *e);
 	/* Whose certificates hold this key: sets both flags. 0 or -1. */
 	int (*key_use)(struct store_read *read, const uint8_t spki_sha256[32], int64_t asset_id, bool *elsewhere,

@@ -107,21 +107,23 @@ wrong_challenges_lock_the_address_and_its_network(void **state)
 	rig_expect(r, ERR_NONE);
 }
 
+/* The number before the dash is anybody's guess, what is behind it nobody's: locking would shut out the owner alone. */
 static void
-wrong_secrets_lock_the_asset_they_name(void **state)
+a_strangers_guesses_do_not_lock_the_owner_out(void **state)
 {
 	struct rig *r = *state;
 	char challenge[64];
 	int i;
 
 	challenge_for(r, challenge, "*", 0);
-	for (i = 0; i < MAX_FAILURES; i++) {
+	for (i = 0; i < 2 * MAX_FAILURES; i++) {
 		ask(r, "1-aaaaa");
 		rig_expect(r, ERR_UNAUTHENTIC);
 	}
-	r->request.peer = "198.51.100.9";
 	ask(r, challenge);
 	rig_expect(r, ERR_LIMIT);
+	r->request.peer = "198.51.100.9";
+	rig_expect(r, ERR_NONE);
 }
 
 static void
@@ -222,7 +224,7 @@ main(void)
 		TEST(a_challenge_that_is_missing_empty_wrong_or_malformed_is_refused),
 		TEST(a_challenge_of_another_label_or_protocol_or_past_its_time_is_refused),
 		TEST(wrong_challenges_lock_the_address_and_its_network),
-		TEST(wrong_secrets_lock_the_asset_they_name),
+		TEST(a_strangers_guesses_do_not_lock_the_owner_out),
 		TEST(a_refused_key_does_not_spend_the_challenge),
 		TEST(a_request_signed_by_our_certificate_is_a_renewal_whatever_challenge_it_carries),
 		TEST(a_foreign_signer_is_refused_whatever_challenge_it_carries),

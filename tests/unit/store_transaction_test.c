@@ -40,6 +40,7 @@ record_challenge(struct fixture *f, const struct asset *asset, unsigned number, 
 
 	fill(&s, asset, number, state, NULL);
 	s.o.challenge_sha256 = sha256;
+	s.o.challenge_mdm = "fleet";
 	return record_as(f->store, &s.o, expected);
 }
 
@@ -63,13 +64,13 @@ expect_transaction(struct fixture *f, const char *label, const char *transaction
 
 /* Whose the challenge is; 0: nobody's. */
 static int64_t
-holder_of(struct fixture *f, const char *label, const uint8_t sha256[32])
+holder_of(struct fixture *f, const char *mdm, const uint8_t sha256[32])
 {
 	struct store_read *read = begin(f->store);
 	struct err e = {0};
 	int64_t id = 0;
 
-	if (ops->challenge_request(read, label, sha256, &id, &e) < 0)
+	if (ops->challenge_request(read, mdm, sha256, &id, &e) < 0)
 		fail_msg("%s", e.text);
 	ops->read_end(read);
 	return id;
@@ -279,7 +280,7 @@ challenge_is_good_for_one_request_only(void **state)
 	struct asset one = add_asset(f->store, "rtr-1"), two = add_asset(f->store, "rtr-2");
 	int64_t id = record_challenge(f, &one, 1, REQUEST_ISSUED, challenge, STORE_RECORDED);
 
-	assert_int_equal(holder_of(f, "routers", challenge), id);
+	assert_int_equal(holder_of(f, "fleet", challenge), id);
 	(void)record_challenge(f, &one, 2, REQUEST_ISSUED, challenge, STORE_SPENT);
 	(void)record_challenge(f, &two, 3, REQUEST_PENDING, challenge, STORE_SPENT);
 	assert_int_equal(fixture_number(f, "SELECT count(*) FROM request"), 1);
@@ -298,22 +299,24 @@ challenge_is_taken_by_waiting_and_stays_that_requests(void **state)
 	int64_t id = record_challenge(f, &asset, 1, REQUEST_PENDING, challenge, STORE_RECORDED);
 	struct sample s;
 
-	assert_int_equal(holder_of(f, "routers", challenge), id);
+	assert_int_equal(holder_of(f, "fleet", challenge), id);
 	(void)record_challenge(f, &asset, 2, REQUEST_ISSUED, challenge, STORE_SPENT);
 	fill(&s, &asset, 1, REQUEST_PENDING, NULL);
 	s.o.request_id = id;
 	s.o.challenge_sha256 = challenge;
+	s.o.challenge_mdm = "fleet";
 	assert_int_equal(record_as(f->store, &s.o, STORE_RECORDED), id);
 	fill(&s, &asset, 1, REQUEST_ISSUED, NULL);
 	s.o.request_id = id;
 	s.o.challenge_sha256 = challenge;
+	s.o.challenge_mdm = "fleet";
 	assert_int_equal(record_as(f->store, &s.o, STORE_RECORDED), id);
-	assert_int_equal(holder_of(f, "routers", challenge), id);
+	assert_int_equal(holder_of(f, "fleet", challenge), id);
 	assert_int_equal(fixture_number(f, "SELECT count(*) FROM challenge"), 1);
 }
 
 static void
-challenge_of_another_label_is_another(void **state)
+challenge_is_its_services_whatever_the_label(void **state)
 {
 	struct fixture *f = *state;
 	struct asset asset = add_asset(f->store, "rtr-1");
@@ -323,9 +326,12 @@ challenge_of_another_label_is_another(void **state)
 	fill(&s, &asset, 2, REQUEST_ISSUED, NULL);
 	s.o.label = "phones";
 	s.o.challenge_sha256 = challenge;
-	assert_int_equal(holder_of(f, "phones", challenge), 0);
+	s.o.challenge_mdm = "fleet";
+	(void)record_as(f->store, &s.o, STORE_SPENT);
+	s.o.challenge_mdm = "other";
+	assert_int_equal(holder_of(f, "other", challenge), 0);
 	(void)record_as(f->store, &s.o, STORE_RECORDED);
-	assert_int_equal(holder_of(f, "phones", challenge), 2);
+	assert_int_equal(holder_of(f, "other", challenge), 2);
 }
 
 static void
@@ -338,7 +344,7 @@ challenge_is_not_burnt_by_what_comes_to_nothing(void **state)
 	old.version--;
 	(void)record_challenge(f, &old, 2, REQUEST_ISSUED, challenge, STORE_STALE);
 	(void)record_challenge(f, NULL, 3, REQUEST_DENIED, challenge, STORE_RECORDED);
-	assert_int_equal(holder_of(f, "routers", challenge), 0);
+	assert_int_equal(holder_of(f, "fleet", challenge), 0);
 	(void)record_challenge(f, &asset, 4, REQUEST_ISSUED, challenge, STORE_RECORDED);
 }
 
@@ -379,6 +385,7 @@ expect_one_winner(struct fixture *f, const char *transaction, const uint8_t sha2
 		racers[i] = (struct racer){.start = &start, .f = f};
 		fill(&racers[i].s, &asset, i + 1, REQUEST_ISSUED, transaction);
 		racers[i].s.o.challenge_sha256 = sha256;
+		racers[i].s.o.challenge_mdm = "fleet";
 		assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
 	}
 	for (unsigned i = 0; i < RACERS; i++) {
@@ -449,7 +456,7 @@ main(void)
 		STORE_TEST(transaction_id_that_is_too_long_is_refused_and_never_cut),
 		STORE_TEST(challenge_is_good_for_one_request_only),
 		STORE_TEST(challenge_is_taken_by_waiting_and_stays_that_requests),
-		STORE_TEST(challenge_of_another_label_is_another),
+		STORE_TEST(challenge_is_its_services_whatever_the_label),
 		STORE_TEST(challenge_is_not_burnt_by_what_comes_to_nothing),
 		STORE_TEST(challenge_raced_for_by_many_is_one_requests),
 		STORE_TEST(transaction_raced_for_by_many_keys_is_one_requests),
