@@ -88,6 +88,9 @@ $(O)/fuzz/%: $(O)/obj/tests/fuzz/%_fuzz.o $(call archive,devsim) $(ARCHIVES)
 $(O)/bench/load: $(O)/obj/tests/bench/load.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lssl -lcrypto
+$(O)/bench/timing: $(O)/obj/tests/bench/timing.o $(call archive,scep) $(call archive,est) $(call archive,base)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto -pthread
 $(O)/bench/fill: $(O)/obj/tests/bench/fill.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -144,7 +147,7 @@ lint:
 ## bench    enrollments beside nginx's bare handshakes, and the rest of the figures
 bench:
 	@.ci/deps build bench
-	@$(MAKE) --no-print-directory all $(O)/bench/load $(O)/bench/fill
+	@$(MAKE) --no-print-directory all $(O)/bench/load $(O)/bench/fill $(O)/bench/timing
 	@tests/bench/run.sh $(O)
 
 ## install  to PREFIX (/usr/local), manual pages included

@@ -3,9 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <openssl/asn1t.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/params.h>
 
 /* DER of the AlgorithmIdentifier and of everything up to the point's 04 octet (RFC 5480, section 2). */
 static const uint8_t p256_head[] = { 0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d,
@@ -16,6 +19,24 @@ static const uint8_t p384_head[] = { 0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0
 #define P256_POINT 65
 #define P384_POINT 97
 #define POINT_UNCOMPRESSED 0x04
+
+/* SubjectPublicKeyInfo with the key itself as octets. (The macros want a type's name.) */
+typedef struct {
+	X509_ALGOR *algorithm;
+	ASN1_BIT_STRING *key;
+} KEY_INFO;
+
+ASN1_SEQUENCE(KEY_INFO) = {
+	ASN1_SIMPLE(KEY_INFO, algorithm, X509_ALGOR),
+	ASN1_SIMPLE(KEY_INFO, key, ASN1_BIT_STRING),
+} static_ASN1_SEQUENCE_END(KEY_INFO)
+
+static void
+info_free(KEY_INFO *info)
+{
+	ASN1_item_free((ASN1_VALUE *)info, ASN1_ITEM_rptr(KEY_INFO));
+}
+DEFINE_CLEANUP(info, KEY_INFO *, info_free);
 
 static EVP_PKEY *p256_template;
 static EVP_PKEY *p384_template;
@@ -90,25 +111,56 @@ has_head(struct bytes spki, const uint8_t *head, size_t head_len, size_t point_l
 	return spki.len == head_len + point_len && memcmp(spki.at, head, head_len) == 0;
 }
 
+/* RFC 3279, section 2.3.1: rsaEncryption with NULL. NULL for anything else, which is d2i_PUBKEY()'s to judge. */
+static EVP_PKEY *
+rsa_of(struct bytes spki)
+{
+	const uint8_t *p = spki.at, *end = p + spki.len;
+	CLEANUP(info) KEY_INFO *info = (KEY_INFO *)ASN1_item_d2i(NULL, &p, (long)spki.len, ASN1_ITEM_rptr(KEY_INFO));
+	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
+	EVP_PKEY *out = NULL;
+
+	if (info != NULL && p == end && OBJ_obj2nid(info->algorithm->algorithm) == NID_rsaEncryption &&
+	    info->algorithm->parameter != NULL && info->algorithm->parameter->type == V_ASN1_NULL) {
+		p = ASN1_STRING_get0_data(info->key);
+		end = p + ASN1_STRING_length(info->key);
+		key = d2i_PublicKey(EVP_PKEY_RSA, NULL, &p, ASN1_STRING_length(info->key));
+	}
+	ERR_clear_error();
+	if (key != NULL && p == end) {
+		out = key;
+		key = NULL;
+	}
+	return out;
+}
+
+/* *facts is left alone where the key has to be asked for them. */
 static int
-decode(struct bytes spki, EVP_PKEY **out, struct err *e)
+decode(struct bytes spki, EVP_PKEY **out, struct key_facts *facts, struct err *e)
 {
 	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
 	const uint8_t *p = spki.at;
 
-	if (has_head(spki, p256_head, sizeof p256_head, P256_POINT))
+	if (has_head(spki, p256_head, sizeof p256_head, P256_POINT)) {
+		*facts = (struct key_facts){ .kind = KEY_EC_P256, .bits = 256 };
 		return from_template(p256_template,
 			bytes_of(spki.at + sizeof p256_head, P256_POINT), out, e);
-	if (has_head(spki, p384_head, sizeof p384_head, P384_POINT))
+	}
+	if (has_head(spki, p384_head, sizeof p384_head, P384_POINT)) {
+		*facts = (struct key_facts){ .kind = KEY_EC_P384, .bits = 384 };
 		return from_template(p384_template,
 			bytes_of(spki.at + sizeof p384_head, P384_POINT), out, e);
+	}
 	if (spki.len == 0 || spki.len > 8192)
 		return err_set(e, ERR_MALFORMED, "public key of %zu octets", spki.len);
-	key = d2i_PUBKEY(NULL, &p, (long)spki.len);
-	if (key == NULL)
-		return err_ossl(e, ERR_MALFORMED, "public key");
-	if (p != spki.at + spki.len)
-		return err_set(e, ERR_MALFORMED, "octets after the public key");
+	key = rsa_of(spki);
+	if (key == NULL) {
+		key = d2i_PUBKEY(NULL, &p, (long)spki.len);
+		if (key == NULL)
+			return err_ossl(e, ERR_MALFORMED, "public key");
+		if (p != spki.at + spki.len)
+			return err_set(e, ERR_MALFORMED, "octets after the public key");
+	}
 	*out = key;
 	key = NULL;
 	return 0;
@@ -148,14 +200,28 @@ is_roca(const BIGNUM *n)
 	return true;
 }
 
+/* EVP_PKEY_get_bn_param() without its detour over 2,048 octets, each written by itself. NULL when there is none. */
+static BIGNUM *
+number_of(EVP_PKEY *key, const char *name)
+{
+	uint8_t octets[RSA_BITS_MAX / 8];
+	int size = EVP_PKEY_get_size(key);
+	OSSL_PARAM params[2] = { OSSL_PARAM_construct_end(), OSSL_PARAM_construct_end() };
+	BIGNUM *out = NULL;
+
+	if (size < 1 || (size_t)size > sizeof octets)
+		return EVP_PKEY_get_bn_param(key, name, &out) == 1 ? out : NULL;
+	params[0] = OSSL_PARAM_construct_BN(name, octets, (size_t)size);
+	return EVP_PKEY_get_params(key, params) == 1 && OSSL_PARAM_get_BN(params, &out) == 1 ? out : NULL;
+}
+
 static const char *
 rsa_weakness(EVP_PKEY *key)
 {
-	BIGNUM *n = NULL, *exponent = NULL;
+	BIGNUM *n = number_of(key, OSSL_PKEY_PARAM_RSA_N), *exponent = number_of(key, OSSL_PKEY_PARAM_RSA_E);
 	const char *weak = NULL;
 
-	if (EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n) != 1 ||
-	    EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) != 1)
+	if (n == NULL || exponent == NULL)
 		weak = "RSA key without a modulus or exponent";
 	else if (!BN_is_odd(n))
 		weak = "RSA modulus is even";
@@ -189,11 +255,12 @@ int
 key_from_spki(struct bytes spki, EVP_PKEY **out, struct key_facts *facts, struct err *e)
 {
 	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
-	struct key_facts found;
+	struct key_facts found = { .kind = KEY_OTHER };
 
-	if (decode(spki, &key, e) != 0)
+	if (decode(spki, &key, &found, e) != 0)
 		return -1;
-	key_facts_of(key, &found);
+	if (found.kind == KEY_OTHER)
+		key_facts_of(key, &found);
 	if (found.kind == KEY_OTHER)
 		return err_set(e, ERR_UNSUPPORTED, "public key algorithm or curve is not supported");
 	if (found.kind == KEY_RSA && (found.bits < RSA_BITS_MIN || found.bits > RSA_BITS_MAX))

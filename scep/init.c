@@ -79,6 +79,8 @@ scep_init(struct err *e)
 
 	if (!ready && fetch_all(e) != 0)
 		return -1;
+	if (!ready)
+		scep_certs_init();
 	for (i = 0; i < CIPHERS && !ready; i++)
 		if (ciphers[i].bit == SCEP_DES)
 			ciphers[i].cipher = fetch_legacy(ciphers[i].name);

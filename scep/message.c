@@ -36,7 +36,7 @@ take_certs(struct scep_message *message, struct err *e)
 		/* The rest of CertificateChoices (RFC 5652, section 10.2.2) is obsolete, and nothing signs with it. */
 		if (value->type != V_ASN1_SEQUENCE)
 			continue;
-		if (x509_from_der(scep_string_bytes(value->value.sequence), &cert, e) != 0)
+		if (scep_cert_decode(scep_string_bytes(value->value.sequence), &cert, e) != 0)
 			return -1;
 		if (sk_X509_push(message->certs, cert) <= 0) {
 			X509_free(cert);

@@ -19,6 +19,10 @@ bool scep_signature_fits(const ASN1_OBJECT *oid, unsigned digest);
  */
 MUST_USE int scep_scan(struct bytes ber, struct err *e);
 
+/* certs.c: x509_from_der() for a message's certificates; RSA keys of those that name themselves as issuer in a hurry. */
+void scep_certs_init(void);
+MUST_USE int scep_cert_decode(struct bytes der, X509 **out, struct err *e);
+
 /*
  * The parts of CMS (RFC 5652) that SCEP needs, read through OpenSSL's templates (parts.c). Its CMS
  * decoder would decode every certificate, CRL and kind of recipient there is before anything

@@ -3,49 +3,47 @@
 #include <openssl/asn1.h>
 #include <openssl/err.h>
 
-static void
-any_free(ASN1_SEQUENCE_ANY *values)
+/*
+ * Takes the value at the front, when it is of that tag and of a definite length: its contents, and all
+ * of it. Without a copy or a tree, because it is done to what strangers had decrypted: how long it
+ * takes must not tell whether that was a request.
+ */
+static bool
+take(struct bytes *from, int tag, struct bytes *contents, struct bytes *all)
 {
-	sk_ASN1_TYPE_pop_free(values, ASN1_TYPE_free);
+	const uint8_t *at = from->at;
+	long len = 0;
+	int is = 0, class = 0, result = ASN1_get_object(&at, &len, &is, &class, (long)from->len);
+
+	/* 0x80: an error, 0x01: an indefinite length */
+	if ((result & 0x81) != 0 || class != V_ASN1_UNIVERSAL || is != tag)
+		return false;
+	*contents = bytes_of(at, (size_t)len);
+	*all = bytes_of(from->at, (size_t)(at - from->at) + (size_t)len);
+	*from = bytes_of(at + len, from->len - all->len);
+	return true;
 }
-DEFINE_CLEANUP(any, ASN1_SEQUENCE_ANY *, any_free);
 
-/* The values of one SEQUENCE and nothing after it; NULL: these octets are none. */
-static ASN1_SEQUENCE_ANY *
-open_sequence(struct bytes der)
+/* CertificationRequestInfo ::= SEQUENCE { version, subject, subjectPKInfo, attributes } */
+static bool
+find_key(struct bytes csr, struct bytes *key)
 {
-	const uint8_t *at = der.at;
-	ASN1_SEQUENCE_ANY *values = der.len == 0 ? NULL : d2i_ASN1_SEQUENCE_ANY(NULL, &at, (long)der.len);
+	struct bytes outer, info, contents, whole;
 
-	if (values != NULL && at == der.at + der.len)
-		return values;
-	any_free(values);
-	ERR_clear_error();
-	return NULL;
-}
-
-/* The value at index with its tag and length, when it is a SEQUENCE; else empty. */
-static struct bytes
-inner_sequence(const ASN1_SEQUENCE_ANY *values, int index)
-{
-	const ASN1_TYPE *value = index < sk_ASN1_TYPE_num(values) ? sk_ASN1_TYPE_value(values, index) : NULL;
-
-	if (value == NULL || value->type != V_ASN1_SEQUENCE)
-		return bytes_of(NULL, 0);
-	return bytes_of(ASN1_STRING_get0_data(value->value.sequence),
-		(size_t)ASN1_STRING_length(value->value.sequence));
+	return csr.len != 0 && take(&csr, V_ASN1_SEQUENCE, &outer, &whole) && csr.len == 0 &&
+		take(&outer, V_ASN1_SEQUENCE, &info, &whole) && take(&info, V_ASN1_INTEGER, &contents, &whole) &&
+		take(&info, V_ASN1_SEQUENCE, &contents, &whole) && take(&info, V_ASN1_SEQUENCE, &contents, key);
 }
 
 int
 scep_content_csr_key(struct bytes csr, struct buf *out, struct err *e)
 {
-	CLEANUP(any) ASN1_SEQUENCE_ANY *outer = open_sequence(csr);
-	CLEANUP(any) ASN1_SEQUENCE_ANY *info = outer == NULL ? NULL : open_sequence(inner_sequence(outer, 0));
-	/* CertificationRequestInfo ::= SEQUENCE { version, subject, subjectPKInfo, attributes } */
-	struct bytes key = info == NULL ? bytes_of(NULL, 0) : inner_sequence(info, 2);
+	struct bytes key;
 
-	if (key.len == 0)
+	if (!find_key(csr, &key)) {
+		ERR_clear_error();
 		return err_set(e, ERR_UNAUTHENTIC, "what was decrypted is no PKCS#10 request");
+	}
 	buf_append_bytes(out, key);
 	return buf_failed(out) ? err_set(e, ERR_NOMEM, "no memory for a key") : 0;
 }

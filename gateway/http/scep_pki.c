@@ -272,10 +272,6 @@ ask(struct pki *p)
 {
 	struct err e;
 
-	if (identify(p, &e) != 0) {
-		conclude(p, &e, SCEP_BAD_REQUEST, "internal error");
-		return;
-	}
 	switch (p->message->type) {
 	case SCEP_PKCS_REQ:
 	case SCEP_RENEWAL_REQ:
@@ -314,7 +310,7 @@ warn_insecure(const struct pki *p)
 		log_fields(LOG_LEVEL_WARN, "insecure", fields, (int)(sizeof fields / sizeof fields[0]));
 }
 
-/* Verify, decrypt, ask. The result and fail say what came of it. */
+/* Verify, identify, decrypt, ask. The result and fail say what came of it. */
 static void
 serve(struct pki *p)
 {
@@ -327,6 +323,11 @@ serve(struct pki *p)
 		return;
 	}
 	warn_insecure(p);
+	/* Before anything is decrypted: what comes after that takes as little time as can be, so that it tells little. */
+	if (identify(p, &e) != 0) {
+		conclude(p, &e, SCEP_BAD_REQUEST, "internal error");
+		return;
+	}
 	if (scep_message_open(m, p->ra->recipients, p->ra->recipient_count, &p->content, &e) != 0) {
 		refuse_content(p, &e);
 		return;

@@ -5,9 +5,19 @@ Every figure is operations per second of the server's CPU time (user and system,
 read from /proc), so that the generator and the machine's mood do not count. The
 server runs on core 0, the generator on core 1. Each row is the median of
 ROUNDS rounds; within a round every server takes its turn.
+
+SCEP stands beside the RSA limit: the RSA-2048 private operations that "openssl
+speed" does on core 0 in its turn, with the libcrypto that enrolld uses, divided
+by the two that an enrollment takes (decrypt the request, sign the answer). The
+devices have static challenges and send over kept plain connections.
+
+The timing check is statistics: whether answers to messages that are wrong in
+different ways take differently long (a padding oracle).
 """
 import argparse
+import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -22,6 +32,9 @@ import time
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
+SCEP_DEVICES = 64
+SCEP_PER_CONNECTION = 100
+SIGNIFICANT = 0.001  # of all comparisons of a timing check together
 
 
 def free_port():
@@ -53,11 +66,12 @@ class Enrolld:
     def __init__(self, bench, name, fill):
         self.bench, self.name, self.fill = bench, name, fill
         self.dir = bench.dir / name
-        self.port = free_port()
+        self.port, self.plain_port = free_port(), free_port()
         run(bench.bin / "enrolld", "--init", self.dir, "--port", self.port, "--trust",
             f"acme={bench.dir}/factory/manufacturer/root.pem", stdout=subprocess.DEVNULL)
         conf = self.dir / "enrolld.conf"
         text = conf.read_text().replace(f"127.0.0.1:{self.port + 1}", f"127.0.0.1:{free_port()}")
+        text = text.replace(f":{self.port + 2}\"", f":{self.plain_port}\"")
         text = text.replace("listen = {", 'log = { level = "warn"; };\nlisten = {', 1)
         conf.write_text(text)
         if fill:
@@ -69,8 +83,21 @@ class Enrolld:
         self.process = subprocess.Popen(["taskset", "-c", "0", str(bench.bin / "enrolld"), "-c", str(conf)],
                                         stderr=self.log)
         self.wait()
-        run(bench.bin / "enrollctl", "--socket", self.dir / "control.sock", "import",
-            bench.dir / "factory/assets.csv", "--create-owners", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.ctl("import", bench.dir / "factory/assets.csv", "--create-owners")
+
+    def ctl(self, *words):
+        return run(self.bench.bin / "enrollctl", "--socket", self.dir / "control.sock", *words,
+                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+
+    def challenges(self):
+        """A file of tag,challenge for the first devices of the factory; made once."""
+        path = self.dir / "challenges.csv"
+        if not path.exists():
+            rows = (self.bench.dir / "factory/assets.csv").read_text().splitlines()[1:SCEP_DEVICES + 1]
+            tags = [row.split(",", 1)[0] for row in rows]
+            path.write_text("".join(
+                f"{tag},{self.ctl('secret', 'new', tag, '--scep', '--static', '--label', 'scep').strip()}\n" for tag in tags))
+        return path
 
     def wait(self):
         for _ in range(600):
@@ -158,12 +185,34 @@ class Bench:
         seen["per_cpu_s"] = seen["ops"] / max(used, 1 / TICK)
         return seen
 
+    def scep(self, server, count, *extra):
+        """The same of SCEP. Keys and messages are made before the first of them is sent, while the server is idle."""
+        before = cpu_s(server.pids())
+        done = subprocess.run(
+            ["taskset", "-c", "1", str(self.bin / "devsim"), "fleet", "--protocol", "scep", "--url",
+             f"http://localhost:{server.plain_port}", "--label", "scep", "--cacert", str(server.dir / "ca/root.pem"),
+             "--challenges", str(server.challenges()), "--operations", str(count), "--concurrency", "32", "--unopened",
+             f"--keep-alive={SCEP_PER_CONNECTION}", "--shared-primes", "--quiet", "--json", *extra],
+            stdout=subprocess.PIPE, text=True)
+        used = cpu_s(server.pids()) - before
+        seen = json.loads(done.stdout)
+        if done.returncode != 0 or seen["ok"] != count:
+            sys.exit(f"{count - seen['ok']} of {count} SCEP enrollments failed: {seen['errors']}")
+        return {"per_cpu_s": count / max(used, 1 / TICK), "p50_ms": seen["latency_ms"]["p50"],
+                "p99_ms": seen["latency_ms"]["p99"]}
+
+    def rsa_limit(self):
+        done = run("taskset", "-c", "0", "openssl", "speed", "-mr", "-seconds", "2", "rsa2048", stdout=subprocess.PIPE,
+                   stderr=subprocess.DEVNULL, text=True).stdout
+        line = next(line for line in done.splitlines() if line.startswith("+F2:"))
+        return {"per_cpu_s": float(line.split(":")[3]) / 2, "p50_ms": 0, "p99_ms": 0}
+
     def rounds(self, rows):
-        """rows: (name, server, count, extra arguments). Interleaved; medians."""
-        figures = {name: [] for name, *_ in rows}
+        """rows: (name, what measures it). Interleaved; medians."""
+        figures = {name: [] for name, _ in rows}
         for _ in range(self.options.rounds):
-            for name, server, count, extra in rows:
-                figures[name].append(self.load(server, count, *extra))
+            for name, measure in rows:
+                figures[name].append(measure())
         for name in figures:
             self.results[name] = {key: statistics.median(f[key] for f in figures[name])
                                   for key in ("per_cpu_s", "p50_ms", "p99_ms")}
@@ -176,6 +225,33 @@ class Bench:
             r = self.results[name]
             print(f"{name:52}{r['per_cpu_s']:>10.0f}{r['per_cpu_s'] / self.results[base]['per_cpu_s']:>8.2f}"
                   f"{r['p50_ms']:>9.2f}{r['p99_ms']:>9.2f}  {r['spread'][0]}-{r['spread'][1]}", flush=True)
+
+    def timing(self, server, count):
+        done = run("taskset", "-c", "1", self.bin / "bench/timing", "--port", server.plain_port, "--path", "/scep/scep",
+                   "--ra", server.dir / "ra/ra.pem", "--count", count, stdout=subprocess.PIPE, text=True)
+        took = json.loads(done.stdout)
+        print(f"\nSCEP: how long refusals take, {count} of each kind in random order, microseconds\n{'':36}"
+              f"{'p10':>9}{'p25':>9}{'median':>9}{'p75':>9}")
+        for name, values in took.items():
+            quartiles = statistics.quantiles(values, n=20)
+            print(f"{name:36}" + "".join(f"{quartiles[i] / 1000:>9.1f}" for i in (1, 4, 9, 14)))
+        pairs = list(itertools.combinations(took, 2))
+        found = []
+        for a, b in pairs:
+            z = mann_whitney(took[a], took[b])
+            p = min(1.0, math.erfc(abs(z) / math.sqrt(2)) * len(pairs))
+            apart = (statistics.median(took[a]) - statistics.median(took[b])) / 1000
+            found.append({"a": a, "b": b, "z": z, "p": p, "median_us": apart})
+        worst = min(found, key=lambda f: (f["p"], -abs(f["z"])))
+        print(f"Mann-Whitney, {len(pairs)} pairs: the least alike are \"{worst['a']}\" and \"{worst['b']}\": z = "
+              f"{worst['z']:.2f}, p = {worst['p']:.3g} (times {len(pairs)}), medians {worst['median_us']:+.1f} us apart")
+        for f in found:
+            if f["p"] < SIGNIFICANT:
+                print(f"  different: \"{f['a']}\", \"{f['b']}\": z = {f['z']:.2f}, medians {f['median_us']:+.1f} us apart")
+        different = any(f["p"] < SIGNIFICANT for f in found)
+        print("verdict: " + ("answers DIFFER in time" if different else "no difference found") +
+              f" (significance {SIGNIFICANT} of all pairs together)", flush=True)
+        self.results["timing"] = {"count": count, "different": different, "pairs": found}
 
     def held_open(self, server, idle, slow):
         """p99 of one well-behaved client while idle and slow connections are held."""
@@ -212,6 +288,22 @@ class Bench:
         return seen, rss
 
 
+def mann_whitney(a, b):
+    """z of the rank sum of a among both; ties share their rank. Normal approximation, for thousands of values."""
+    marked = sorted([(value, 0) for value in a] + [(value, 1) for value in b])
+    ranks, ties, at = 0.0, 0, 0
+    while at < len(marked):
+        end = at
+        while end < len(marked) and marked[end][0] == marked[at][0]:
+            end += 1
+        ranks += sum(which == 0 for _, which in marked[at:end]) * (at + 1 + end) / 2
+        ties += (end - at) ** 3 - (end - at)
+        at = end
+    n, m = len(a), len(b)
+    spread = math.sqrt(n * m / 12 * (n + m + 1 - ties / ((n + m) * (n + m - 1))))
+    return (ranks - n * (n + m + 1) / 2) / spread
+
+
 def allow_many(conf):
     text = conf.read_text()
     conf.write_text(text + '\nlimits = { connections = 20000; connections_per_address = 20000; header_time = "600s"; '
@@ -226,6 +318,8 @@ def main():
     parser.add_argument("--sizes", default="10000,1000000", help="filled stores to compare with an empty one")
     parser.add_argument("--idle", type=int, default=5000)
     parser.add_argument("--slow", type=int, default=1000)
+    parser.add_argument("--timing", type=int, default=3000, help="messages of each kind in the timing check; 0: none")
+    parser.add_argument("--only", choices=("all", "est", "scep", "timing"), default="all")
     parser.add_argument("--json", help="write the figures here")
     options = parser.parse_args()
     import resource
@@ -239,23 +333,35 @@ def main():
         servers.append(empty)
         nginx = Nginx(bench, empty.dir)
         servers.append(nginx)
-        filled = [(size, Enrolld(bench, f"with-{size}", size)) for size in map(int, filter(None, options.sizes.split(",")))]
+        sizes = [] if options.only == "timing" else map(int, filter(None, options.sizes.split(",")))
+        filled = [(size, Enrolld(bench, f"with-{size}", size)) for size in sizes]
         servers += [server for _, server in filled]
         n, base = options.count, "nginx: TLS 1.3 handshake, one octet"
-        rows = [(base, nginx, n, ()),
-                ("enrolld: TLS 1.3 handshake + enrollment", empty, n, enroll)]
-        rows += [(f"enrolld: the same with {size} assets and certs", server, n, enroll) for size, server in filled]
-        rows += [("nginx: TLS 1.2 handshake, one octet", nginx, n, ("--tls", "1.2")),
-                 ("enrolld: TLS 1.2 handshake + enrollment", empty, n, (*enroll, "--tls", "1.2")),
-                 ("enrolld: kept-alive enrollments", empty, 2 * n, (*enroll, "--keep"))]
-        bench.rounds(rows)
-        bench.table(base, [name for name, *_ in rows])
+        est = [(base, lambda: bench.load(nginx, n)),
+               ("enrolld: TLS 1.3 handshake + enrollment", lambda: bench.load(empty, n, *enroll))]
+        est += [(f"enrolld: the same with {size} assets and certs", lambda server=server: bench.load(server, n, *enroll))
+                for size, server in filled]
+        est += [("nginx: TLS 1.2 handshake, one octet", lambda: bench.load(nginx, n, "--tls", "1.2")),
+                ("enrolld: TLS 1.2 handshake + enrollment", lambda: bench.load(empty, n, *enroll, "--tls", "1.2")),
+                ("enrolld: kept-alive enrollments", lambda: bench.load(empty, 2 * n, *enroll, "--keep"))]
+        limit = "RSA limit: openssl speed rsa2048, two operations"
+        scep = [(limit, bench.rsa_limit), ("enrolld: SCEP enrollment", lambda: bench.scep(empty, n))]
+        scep += [(f"enrolld: the same with {size} assets and certs", lambda server=server: bench.scep(server, n))
+                 for size, server in filled]
+        if options.only in ("all", "est"):
+            bench.rounds(est)
+            bench.table(base, [name for name, _ in est])
+        if options.only in ("all", "scep"):
+            bench.rounds(scep)
+            bench.table(limit, [name for name, _ in scep])
         peak = status_kb(empty.pids()[0], "VmHWM") / 1024
         print(f"\npeak RSS of enrolld at default settings: {peak:.1f} MB")
         bench.results["peak_rss_mb"] = peak
+        if options.timing and options.only in ("all", "timing"):
+            bench.timing(empty, options.timing)
         empty.stop()
         servers.remove(empty)
-        if options.idle:
+        if options.idle and options.only in ("all", "est"):
             allow_many(empty.dir / "enrolld.conf")
             empty.process = subprocess.Popen(["taskset", "-c", "0", str(bench.bin / "enrolld"), "-c",
                                               str(empty.dir / "enrolld.conf")], stderr=subprocess.DEVNULL)

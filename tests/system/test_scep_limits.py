@@ -273,6 +273,7 @@ def test_guessing_challenges_is_limited(new_gateway, acme):
         assert scep.enroll(gateway, owned.signer, wrong).status == scep.FAILURE
     reply = scep.enroll(gateway, owned.signer, owned.challenge)
     assert reply.status == scep.FAILURE and gateway.certs(owned.tag) == []
-    with scep.Plain(gateway, "::1") as conn:  # another address, the same asset
+    # The number before the dash is anybody's guess, what is behind it nobody's: the owner is not shut out elsewhere.
+    with scep.Plain(gateway, "::1") as conn:
         message = scep.pkcs_req(gateway.ra, owned.signer, owned.challenge)
-        assert scep.send(gateway, message, conn=conn).status == scep.FAILURE
+        assert scep.send(gateway, message, conn=conn).status == scep.SUCCESS

@@ -277,6 +277,36 @@ key_from_spki_bounds_the_size_of_rsa_keys(void **state)
 	BN_free(f4);
 }
 
+/* The quick way is for the usual form; others are as good or bad as OpenSSL says. */
+static void
+key_from_spki_takes_rsa_keys_in_unusual_forms(void **state)
+{
+	static const uint8_t bare[] = { 0x30, 0x0b, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01 };
+	EVP_PKEY *made = EVP_RSA_gen(2048), *key = NULL;
+	struct buf usual = { 0 }, unusual = { 0 };
+	struct key_facts facts = { 0 };
+	struct err e;
+	size_t mark;
+
+	(void)state;
+	make_spki(&usual, made);
+	mark = der_begin(&unusual, DER_SEQUENCE);
+	buf_append(&unusual, bare, sizeof bare); /* no NULL behind the algorithm */
+	buf_append(&unusual, usual.at + 19, usual.len - 19);
+	der_end(&unusual, mark);
+	assert_int_equal(key_from_spki(buf_bytes(&unusual), &key, &facts, &e), 0);
+	assert_int_equal(EVP_PKEY_eq(key, made), 1);
+	assert_int_equal(facts.kind, KEY_RSA);
+	assert_int_equal(facts.bits, 2048);
+	assert_null(facts.weak);
+	EVP_PKEY_free(key);
+	usual.at[19] = DER_OCTET_STRING;
+	assert_int_equal(verdict(buf_bytes(&usual), &facts), ERR_MALFORMED);
+	EVP_PKEY_free(made);
+	buf_free(&usual);
+	buf_free(&unusual);
+}
+
 /* A modulus in the subgroup of 65537 modulo every prime that is looked at: 65537^x mod M, as in CVE-2017-15361. */
 static void
 key_facts_recognise_the_roca_structure(void **state)
@@ -322,6 +352,7 @@ main(void)
 		cmocka_unit_test(key_from_spki_refuses_what_is_not_one_key),
 		cmocka_unit_test(key_facts_say_what_is_weak_about_an_rsa_key),
 		cmocka_unit_test(key_from_spki_bounds_the_size_of_rsa_keys),
+		cmocka_unit_test(key_from_spki_takes_rsa_keys_in_unusual_forms),
 		cmocka_unit_test(key_facts_recognise_the_roca_structure),
 	};
 
