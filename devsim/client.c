@@ -22,7 +22,7 @@ wait_for(struct conn *conn, enum conn_state state, struct err *e)
 
 	while (conn->state != state && conn->state != CONN_BROKEN) {
 		struct pollfd p = { .fd = conn->fd, .events = want == CONN_WANT_WRITE ? POLLOUT : POLLIN };
-		int64_t left_ms = (conn->deadline_us - time_monotonic_us()) / 1000 + 1;
+		int64_t left_ms = (conn_wake_us(conn) - time_monotonic_us()) / 1000 + 1;
 
 		if (poll(&p, 1, left_ms < 0 ? 0 : left_ms > POLL_MAX_MS ? POLL_MAX_MS : (int)left_ms) < 0 &&
 		    errno != EINTR)
@@ -36,24 +36,60 @@ wait_for(struct conn *conn, enum conn_state state, struct err *e)
 	return -1;
 }
 
+static void
+trace_message(void *arg, const char *mark, struct bytes message)
+{
+	coapc_message_print(arg, mark, message);
+}
+
+/* What CoAP needs before there is a connection. */
+static int
+settle_coap(struct client *client, struct client_options *options, struct err *e)
+{
+	if (options->coap.lossy != NULL && lossy_parse(options->coap.lossy, &client->lossy, e) != 0)
+		return err_prefix(e, "--lossy");
+	if (coapc_options_settle(&options->coap, client->lossy.mtu, e) != 0)
+		return -1;
+	options->tls.mtu = options->coap.mtu;
+	/* A quicker link than the RFC's 2 seconds for CoAP is a quicker one than OpenSSL's second for DTLS. */
+	options->tls.timer_us = coapc_ack_timeout_us(&options->coap) / 2;
+	return 0;
+}
+
+static void
+use_coap(struct client *client)
+{
+	client->conn.coap.ack_timeout_us = coapc_ack_timeout_us(&client->options->coap);
+	if (client->options->trace != NULL) {
+		client->conn.coap.trace = trace_message;
+		client->conn.coap.trace_arg = client->options->trace;
+	}
+}
+
 int
-client_open(struct client *client, const struct client_options *options, struct err *e)
+client_open(struct client *client, struct client_options *options, struct err *e)
 {
 	struct url url;
 
 	*client = (struct client){ .options = options };
 	conn_init(&client->conn, &client->target, NULL);
 	if (url_parse_as(options->kind, options->url, &url, e) != 0 ||
+	    (url.coap && settle_coap(client, options, e) != 0) ||
 	    (!url.plain && tls_new(&options->tls, &url, &client->tls, e) != 0))
 		return -1;
 	conn_init(&client->conn, &client->target, client->tls);
-	return target_open(&client->target, &url, e);
+	use_coap(client);
+	if (target_open(&client->target, &url, e) != 0)
+		return -1;
+	return options->coap.lossy == NULL ? 0 :
+		link_open(&client->target, &client->lossy, options->trace, &client->link, e);
 }
 
 void
 client_close(struct client *client)
 {
 	conn_free(&client->conn);
+	proxy_stop(client->link);
 	tls_free(client->tls);
 	target_close(&client->target);
 }
@@ -62,7 +98,7 @@ static void
 trace_connection(const struct client *client)
 {
 	FILE *to = client->options->trace;
-	const SSL *ssl = client->conn.ssl;
+	SSL *ssl = client->conn.ssl;
 	char name[256] = "";
 
 	if (to == NULL)
@@ -74,8 +110,8 @@ trace_connection(const struct client *client)
 	}
 	if (SSL_get0_peer_certificate(ssl) != NULL)
 		x509_name_text(X509_get_subject_name(SSL_get0_peer_certificate(ssl)), name, sizeof name);
-	(void)fprintf(to, "* connected to %s port %s, %s %s\n* server certificate: %s%s\n", client->target.url.host,
-		client->target.url.port, SSL_get_version(ssl), SSL_get_cipher_name(ssl), name,
+	(void)fprintf(to, "* connected to %s port %s, %s %s %s\n* server certificate: %s%s\n", client->target.url.host,
+		client->target.url.port, SSL_get_version(ssl), SSL_get_cipher_name(ssl), tls_group_name(ssl), name,
 		client->options->tls.insecure ? " (NOT verified)" : "");
 	if (client->conn.device != NULL && client->conn.device->cert != NULL) {
 		x509_name_text(X509_get_subject_name(client->conn.device->cert), name, sizeof name);
@@ -118,8 +154,7 @@ client_connect(struct client *client, const struct device *device, struct err *e
 bool
 client_connected(const struct client *client)
 {
-	return client->conn.state == CONN_READY ||
-		(client->conn.state == CONN_ANSWERED && client->conn.answer.keep_alive);
+	return conn_reusable(&client->conn);
 }
 
 /* One line a header field, the secret of Authorization left out. */
@@ -170,4 +205,14 @@ client_transact(struct client *client, struct err *e)
 	if (client->options->trace != NULL)
 		trace_head(client->options->trace, "<", buf_bytes(&conn->answer.head));
 	return 0;
+}
+
+int
+client_coap(struct client *client, const struct coapc_request *request, struct err *e)
+{
+	struct conn *conn = &client->conn;
+
+	coapc_exchange_begin(&conn->coap, request);
+	conn_send(conn, time_monotonic_us() + client->options->timeout_s * SECOND_US);
+	return wait_for(conn, CONN_ANSWERED, e);
 }

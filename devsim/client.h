@@ -1,12 +1,13 @@
 /*
- * client.h - an EST client (RFC 7030): requests written, answers judged, and a blocking connection for one device.
+ * client.h - an EST client (RFC 7030; RFC 9148 over CoAP): requests written, answers judged, and a blocking connection for one device.
  */
 #ifndef DEVSIM_CLIENT_H
 #define DEVSIM_CLIENT_H
 
 #include <stdio.h>
 
-#include "devsim/conn.h"
+#include "devsim/coapc_est.h"
+#include "devsim/link.h"
 #include "est/path.h"
 
 /* --- one request ------------------------------------------------------- */
@@ -50,8 +51,9 @@ struct client_options {
 	const char *label;
 	struct tls_options tls;
 	int64_t timeout_s;  /* for connecting with its handshake, and for each exchange */
-	uint64_t retries;   /* of a connection that could not be made */
-	FILE *trace;        /* heads of requests and answers; NULL: none */
+	uint64_t retries;   /* of a connection that could not be made; over CoAP also of an exchange without answer */
+	struct coapc_options coap;
+	FILE *trace;        /* heads of requests and answers, CoAP messages; NULL: none */
 };
 
 struct client {
@@ -59,9 +61,12 @@ struct client {
 	struct target target;
 	struct tls *tls;    /* NULL: plain HTTP */
 	struct conn conn;
+	struct lossy lossy; /* CoAP */
+	struct proxy *link; /* NULL: the link as it is */
 };
 
-MUST_USE int client_open(struct client *client, const struct client_options *options, struct err *e);
+/* Settles options->coap; with --lossy starts the link. */
+MUST_USE int client_open(struct client *client, struct client_options *options, struct err *e);
 void client_close(struct client *client);
 /* Connect and finish the handshake as this device (NULL: without a certificate). ERR_UPSTREAM: it did not work. */
 MUST_USE int client_connect(struct client *client, const struct device *device, struct err *e);
@@ -75,5 +80,7 @@ bool client_connected(const struct client *client);
 MUST_USE int client_exchange(struct client *client, struct est_request *request, struct err *e);
 /* The same of whatever request is in client->conn.out. */
 MUST_USE int client_transact(struct client *client, struct err *e);
+/* The same over CoAP; the answer is in client->conn.coap.answer. ERR_UPSTREAM: none came, ask again over a new connection. */
+MUST_USE int client_coap(struct client *client, const struct coapc_request *request, struct err *e);
 
 #endif

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "devsim/conn.h"
+#include "devsim/conn_internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,7 +19,7 @@
 int
 target_open(struct target *target, const struct url *url, struct err *e)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	struct addrinfo hints = { .ai_socktype = url->coap ? SOCK_DGRAM : SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	int rc = getaddrinfo(url->host, url->port, &hints, &target->addresses);
 
 	if (rc != 0)
@@ -33,13 +33,22 @@ target_close(struct target *target)
 {
 	if (target->addresses != NULL)
 		freeaddrinfo(target->addresses);
-	target->addresses = NULL;
+	if (target->through != NULL)
+		freeaddrinfo(target->through);
+	target->addresses = target->through = NULL;
 }
 
 void
 conn_init(struct conn *conn, struct target *target, struct tls *tls)
 {
+	uint64_t seed = 0;
+	struct err e;
+
 	*conn = (struct conn){ .target = target, .tls = tls, .fd = -1 };
+	/* Without it connections merely number their messages alike. */
+	if (random_octets((uint8_t *)&seed, sizeof seed, &e) != 0)
+		seed = 0;
+	coapc_exchange_init(&conn->coap, seed);
 }
 
 void
@@ -63,11 +72,12 @@ conn_free(struct conn *conn)
 {
 	conn_close(conn);
 	buf_free_secret(&conn->out);
+	coapc_exchange_free(&conn->coap);
 	http_answer_free(&conn->answer);
 }
 
-static enum conn_want
-broken(struct conn *conn)
+enum conn_want
+conn_broken(struct conn *conn)
 {
 	conn->state = CONN_BROKEN;
 	return CONN_WANT_NOTHING;
@@ -97,13 +107,14 @@ connect_next(struct conn *conn)
 	for (; conn->address != NULL; conn->address = conn->address->ai_next) {
 		if (conn->fd >= 0)
 			(void)close(conn->fd);
-		conn->fd = socket(conn->address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		conn->fd = socket(conn->address->ai_family, conn->address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 		if (conn->fd < 0) {
 			(void)err_set(&conn->err, ERR_UPSTREAM, "socket: %s", strerror(errno));
 			continue;
 		}
 		conn->sockets++;
-		(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+		if (conn->address->ai_socktype == SOCK_STREAM)
+			(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 		bind_source(conn);
 		if (connect(conn->fd, conn->address->ai_addr, conn->address->ai_addrlen) == 0 ||
 		    errno == EINPROGRESS) {
@@ -112,7 +123,7 @@ connect_next(struct conn *conn)
 		}
 		(void)err_set(&conn->err, ERR_UPSTREAM, "connect: %s", strerror(errno));
 	}
-	(void)broken(conn);
+	(void)conn_broken(conn);
 }
 
 void
@@ -124,7 +135,8 @@ conn_open(struct conn *conn, const struct device *device, int64_t deadline_us)
 	conn->answers = 0;
 	conn->connected = false;
 	conn->err = (struct err){ 0 };
-	conn->address = conn->target->addresses;
+	coapc_exchange_reset(&conn->coap);
+	conn->address = conn->target->through != NULL ? conn->target->through : conn->target->addresses;
 	connect_next(conn);
 }
 
@@ -155,7 +167,7 @@ step_connecting(struct conn *conn)
 		connect_next(conn);
 		return conn->state == CONN_CONNECTING ? CONN_WANT_WRITE : CONN_WANT_NOTHING;
 	}
-	conn->connected = true;
+	conn->connected = !conn->target->url.coap;
 	if (conn->tls == NULL) {
 		conn->state = CONN_READY;
 		conn->ready_us = time_monotonic_us();
@@ -163,14 +175,14 @@ step_connecting(struct conn *conn)
 	}
 	conn->ssl = tls_connection(conn->tls, conn->fd, &conn->err);
 	if (conn->ssl == NULL || use_device(conn->ssl, conn->device, &conn->err) != 0)
-		return broken(conn);
+		return conn_broken(conn);
 	conn->state = CONN_HANDSHAKE;
 	return conn_step(conn);
 }
 
 /* What an SSL call that did not succeed waits for; CONN_WANT_NOTHING: it failed. */
-static enum conn_want
-ssl_want(struct conn *conn, int rc, const char *phase)
+enum conn_want
+conn_ssl_want(struct conn *conn, int rc, const char *phase)
 {
 	int reason = SSL_get_error(conn->ssl, rc);
 
@@ -190,14 +202,22 @@ step_handshake(struct conn *conn)
 
 	ERR_clear_error();
 	errno = 0;
-	rc = SSL_do_handshake(conn->ssl);
+	rc = conn->target->url.coap ? conn_coap_handshake(conn) : SSL_do_handshake(conn->ssl);
 	if (rc == 1) {
+		conn->connected = true;
 		conn->state = CONN_READY;
 		conn->ready_us = time_monotonic_us();
 		return CONN_WANT_NOTHING;
 	}
-	want = ssl_want(conn, rc, "TLS handshake");
-	return want == CONN_WANT_NOTHING ? broken(conn) : want;
+	want = conn_ssl_want(conn, rc, conn->target->url.coap ? "DTLS handshake" : "TLS handshake");
+	if (want == CONN_WANT_NOTHING && conn_coap_refused(conn)) {
+		SSL_free(conn->ssl);
+		conn->ssl = NULL;
+		conn->address = conn->address->ai_next;
+		connect_next(conn);
+		return conn->state == CONN_CONNECTING ? conn_step(conn) : CONN_WANT_NOTHING;
+	}
+	return want == CONN_WANT_NOTHING ? conn_broken(conn) : want;
 }
 
 void
@@ -206,10 +226,10 @@ conn_send(struct conn *conn, int64_t deadline_us)
 	conn->deadline_us = deadline_us;
 	conn->sent = 0;
 	http_answer_clear(&conn->answer);
-	conn->state = CONN_SENDING;
+	conn->state = conn->target->url.coap ? CONN_RECEIVING : CONN_SENDING;
 	if (buf_failed(&conn->out)) {
 		(void)err_set(&conn->err, ERR_NOMEM, "request: no memory");
-		(void)broken(conn);
+		(void)conn_broken(conn);
 	}
 }
 
@@ -235,7 +255,7 @@ receive(struct conn *conn, uint8_t *at, size_t size, enum conn_want *want)
 	if (conn->ssl != NULL) {
 		n = SSL_read(conn->ssl, at, (int)size);
 		if (n <= 0)
-			*want = ssl_want(conn, (int)n, "answer");
+			*want = conn_ssl_want(conn, (int)n, "answer");
 	} else {
 		do
 			n = recv(conn->fd, at, size, 0);
@@ -256,7 +276,7 @@ transmit(struct conn *conn, const uint8_t *at, size_t len, enum conn_want *want)
 	if (conn->ssl != NULL) {
 		n = SSL_write(conn->ssl, at, (int)len);
 		if (n <= 0)
-			*want = ssl_want(conn, (int)n, "request");
+			*want = conn_ssl_want(conn, (int)n, "request");
 	} else {
 		do
 			n = send(conn->fd, at, len, MSG_NOSIGNAL);
@@ -278,14 +298,14 @@ step_receiving(struct conn *conn)
 
 		if (n > 0) {
 			if (http_answer_feed(&conn->answer, bytes_of(chunk, n), &used, &conn->err) != 0)
-				return broken(conn);
+				return conn_broken(conn);
 		} else {
 			if (want != CONN_WANT_NOTHING)
 				return want;
 			if (conn->answer.state == HTTP_HEAD && conn->answer.head.len == 0)
-				return broken(conn);
+				return conn_broken(conn);
 			if (http_answer_end(&conn->answer, &conn->err) != 0)
-				return broken(conn);
+				return conn_broken(conn);
 		}
 		if (conn->answer.state == HTTP_DONE) {
 			conn->answers++;
@@ -326,7 +346,7 @@ conn_step(struct conn *conn)
 	case CONN_SENDING:
 		return step_sending(conn);
 	case CONN_RECEIVING:
-		return step_receiving(conn);
+		return conn->target->url.coap ? conn_coap_step(conn) : step_receiving(conn);
 	case CONN_CLOSED:
 	case CONN_READY:
 	case CONN_ANSWERED:
@@ -339,12 +359,14 @@ conn_step(struct conn *conn)
 bool
 conn_expire(struct conn *conn, int64_t now_us)
 {
-	static const char *const phases[] = { "", "connect", "TLS handshake", "", "request", "answer", "", "" };
+	static const char *const phases[] = { "", "connect", "handshake", "", "request", "answer", "", "" };
 
 	if (phases[conn->state][0] == '\0' || now_us < conn->deadline_us)
 		return false;
 	(void)err_set(&conn->err, ERR_UPSTREAM, "%s: timed out", phases[conn->state]);
-	(void)broken(conn);
+	if (conn->target->url.coap)
+		conn->connected = false;
+	(void)conn_broken(conn);
 	return true;
 }
 
@@ -352,5 +374,12 @@ bool
 conn_stale(const struct conn *conn)
 {
 	return conn->state == CONN_BROKEN && conn->answers > 0 && conn->answer.head.len == 0 &&
-		conn->err.code == ERR_UPSTREAM;
+		conn->coap.answer.code == COAPC_EMPTY && conn->err.code == ERR_UPSTREAM;
+}
+
+bool
+conn_reusable(const struct conn *conn)
+{
+	return conn->state == CONN_READY ||
+		(conn->state == CONN_ANSWERED && (conn->target->url.coap || conn->answer.keep_alive));
 }

@@ -1,9 +1,9 @@
 /*
- * conn.h - one HTTPS or HTTP connection as a state machine that never blocks.
+ * conn.h - one HTTPS, HTTP or CoAP-over-DTLS connection as a state machine that never blocks.
  *
  * The caller waits for what conn_step() asks for, in poll() for one device or
- * in epoll for a fleet, and steps again. Deadlines are absolute and the
- * caller's to enforce with conn_expire().
+ * in epoll for a fleet, and steps again; over datagrams also when conn_due()
+ * says so. Deadlines are absolute and the caller's to enforce with conn_expire().
  */
 #ifndef DEVSIM_CONN_H
 #define DEVSIM_CONN_H
@@ -11,6 +11,7 @@
 #include <netdb.h>
 #include <stdatomic.h>
 
+#include "devsim/coapc_exchange.h"
 #include "devsim/device.h"
 #include "devsim/http.h"
 #include "devsim/tls.h"
@@ -19,6 +20,7 @@
 struct target {
 	struct url url;
 	struct addrinfo *addresses;
+	struct addrinfo *through;  /* a proxy on this machine that datagrams go to instead; NULL: none */
 	unsigned sources;          /* loopback only: bind to this many addresses 127.0.1.1 .. in turn; 0: do not bind */
 	atomic_uint next_source;
 };
@@ -49,11 +51,17 @@ struct conn {
 	int fd;
 	uint64_t sockets;               /* made so far: another number says that fd is a new one to watch */
 	SSL *ssl;
-	struct buf out;                 /* the request; the caller fills it before conn_send() */
+	struct buf out;                 /* HTTP: the request; the caller fills it before conn_send() */
 	size_t sent;
 	struct http_answer answer;
+	struct coapc_exchange coap;     /* CoAP: the caller begins a request in it before conn_send() */
 	uint64_t answers;               /* complete ones on this connection */
-	bool connected;                 /* TCP came up: a failure after that is not a failure to connect */
+	/*
+	 * TCP came up: a failure after that is not a failure to connect. Over datagrams: the server has
+	 * spoken; it becomes false again when an exchange ends without an answer, and may be tried again.
+	 */
+	bool connected;
+	int64_t timer_us;               /* datagrams: when to repeat something; 0: nothing */
 	int64_t deadline_us;
 	int64_t ready_us;               /* when the handshake was done; plain: when TCP came up */
 	struct err err;
@@ -64,10 +72,16 @@ void conn_free(struct conn *conn);
 
 /* Begin to connect as this device. Closes what was open. The state is CONN_CONNECTING, or CONN_BROKEN at once. */
 void conn_open(struct conn *conn, const struct device *device, int64_t deadline_us);
-/* Begin to send conn->out; CONN_READY or CONN_ANSWERED before. */
+/* Begin to send conn->out, or what conn->coap has begun; conn_reusable() before. */
 void conn_send(struct conn *conn, int64_t deadline_us);
 /* Go as far as possible without waiting. */
 enum conn_want conn_step(struct conn *conn);
+/* Whether a request can be sent on it. */
+bool conn_reusable(const struct conn *conn);
+/* Whether there is something to repeat: step. */
+bool conn_due(const struct conn *conn, int64_t now_us);
+/* When conn_due() or conn_expire() will have something to say. */
+int64_t conn_wake_us(const struct conn *conn);
 /* Past its deadline a connection breaks; true when it just did. */
 bool conn_expire(struct conn *conn, int64_t now_us);
 /* close_notify when it makes sense, then close. */

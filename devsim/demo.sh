@@ -43,6 +43,7 @@ until enrollctl status >/dev/null 2>&1; do
 done
 url=https://localhost:$port
 scep=http://localhost:$((port + 2))
+coap=coaps://localhost:$port
 root=$dir/ca/root.pem
 
 say "the registry learns the devices: first a dry run, then for good"
@@ -52,6 +53,11 @@ show enrollctl import "$dir/factory/assets.csv" --source factory --create-owners
 say "the fleet enrolls with its factory certificates, then renews with the new ones"
 show devsim fleet --devices "$dir/factory/devices" --url "$url" --cacert "$root" --op enroll --concurrency 4 --out "$dir/issued"
 show devsim fleet --devices "$dir/issued" --url "$url" --cacert "$root" --op reenroll --concurrency 4 --out "$dir/issued"
+
+say "constrained devices: EST over CoAP, then the renewal over a link that loses every seventh datagram"
+show devsim fleet --protocol coap --devices "$dir/factory/devices" --count 6 --url "$coap" --cacert "$root" --out "$dir/coap"
+show devsim fleet --protocol coap --op reenroll --devices "$dir/coap" --url "$coap" --cacert "$root" --out "$dir/coap" \
+	--lossy drop=15,dup=5,reorder=5 --ack-timeout 0.3 --retry 5
 
 # refused CODE WHAT...: a command that must end with this exit code
 refused() {

@@ -12,9 +12,9 @@ enum devsim_exit {
 	DEVSIM_OK = 0,        /* issued, or whatever was asked for */
 	DEVSIM_LOCAL = 1,     /* a file, memory or other trouble on this side */
 	DEVSIM_USAGE = 2,
-	DEVSIM_REFUSED = 3,   /* HTTP 401 or 403; SCEP: FAILURE */
-	DEVSIM_PENDING = 4,   /* HTTP 202 or SCEP PENDING, and no waiting asked for or its limit reached */
-	DEVSIM_SERVER = 5,    /* no connection, another HTTP status, a timeout */
+	DEVSIM_REFUSED = 3,   /* HTTP 401 or 403; CoAP 4.01 or 4.03; SCEP: FAILURE */
+	DEVSIM_PENDING = 4,   /* HTTP 202, CoAP 5.03 with Max-Age, SCEP PENDING, and no waiting asked for or its limit reached */
+	DEVSIM_SERVER = 5,    /* no connection, another HTTP status or CoAP code, a timeout */
 	DEVSIM_MALFORMED = 6, /* an answer that is not what the protocol or the request calls for */
 };
 
@@ -23,6 +23,7 @@ int factory_main(int argc, char **argv);
 int enroll_main(int argc, char **argv);
 int scep_main(int argc, char **argv);
 int fleet_main(int argc, char **argv);
+int proxy_main(int argc, char **argv);
 
 /* "devsim: text" on stderr; returns code. */
 int devsim_complain(int code, const struct err *e);

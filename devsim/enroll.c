@@ -11,12 +11,15 @@
 #include "devsim/files.h"
 
 #define TIMEOUT_DEFAULT_S 30
+/* RFC 7252, section 4.8.2: a message alone may take MAX_TRANSMIT_WAIT, 93 seconds. */
+#define TIMEOUT_COAP_S    120
 
 static const char enroll_usage[] =
 	"usage: devsim enroll --url URL --device DIR/devices/NAME --cacert FILE [--out DIR]\n"
 	"       devsim enroll --url URL --user TAG --secret-file FILE --cacert FILE [--out DIR]\n"
 	"\n"
-	"Be one device: fetch the CA certificates, enroll, renew, or have the server make the key.\n";
+	"Be one device: fetch the CA certificates, enroll, renew, or have the server make the key.\n"
+	"A URL with coaps:// speaks EST over CoAP.\n";
 
 static const char enroll_examples[] =
 	"\nexamples:\n"
@@ -29,15 +32,19 @@ static const char enroll_examples[] =
 	"  a one-time secret instead of a certificate, waiting for an approval:\n"
 	"    devsim enroll --url https://localhost:8443 --user acme-SN00000002 --secret-file secret \\\n"
 	"        --cacert root.pem --out issued --wait=5m\n"
-	"\nexit codes: 0 issued, 1 local trouble, 2 usage, 3 refused (HTTP 401, 403), 4 pending (202),\n"
-	"  5 no connection, timeout or another HTTP status, 6 an answer that is not what it should be\n";
+	"  a constrained device, over a link that loses every seventh datagram:\n"
+	"    devsim enroll --url coaps://localhost:5684 --device factory/devices/acme-SN00000003 \\\n"
+	"        --cacert root.pem --out issued --lossy drop=15,mtu=256 --retry 3\n"
+	"\nexit codes: 0 issued, 1 local trouble, 2 usage, 3 refused (HTTP 401, 403; CoAP 4.01, 4.03),\n"
+	"  4 pending (HTTP 202; CoAP 5.03 with Max-Age), 5 no connection, timeout or another status,\n"
+	"  6 an answer that is not what it should be\n";
 
 #define AT(field) offsetof(struct enroll_options, field)
 
 static const struct option_spec specs[] = {
 	{ .kind = OPTION_SECTION, .help = "where to" },
 	{ "url", 'u', OPTION_TEXT, NULL, AT(client.url), "URL",
-		"https://host[:port][/.well-known/est]" },
+		"https://host[:port][/.well-known/est], or coaps:// for EST over CoAP (RFC 9148)" },
 	{ "label", 'l', OPTION_TEXT, NULL, AT(client.label), "LABEL",
 		"the label in the path; default: none" },
 	{ "cacert", 0, OPTION_TEXT, NULL, AT(client.tls.cacert), "FILE",
@@ -47,9 +54,9 @@ static const struct option_spec specs[] = {
 	{ "tls", 0, OPTION_CHOICE, NULL, AT(client.tls.version), TLS_VERSION_CHOICES,
 		"protocol version; default: any" },
 	{ "timeout", 0, OPTION_DURATION, NULL, AT(client.timeout_s), "TIME",
-		"for the connection and for each exchange; default: 30s" },
+		"for the connection and for each exchange; default: 30s, CoAP 2m" },
 	{ "retry", 0, OPTION_NUMBER, NULL, AT(client.retries), "N",
-		"try N times more when no connection can be made; default: 0" },
+		"try N times more when no connection can be made, or over CoAP no answer came; default: 0" },
 	{ .kind = OPTION_SECTION, .help = "who" },
 	{ "device", 'd', OPTION_TEXT, NULL, AT(device), "STEM",
 		"client certificate and key: STEM.pem and STEM.key" },
@@ -62,7 +69,8 @@ static const struct option_spec specs[] = {
 	{ "secret", 0, OPTION_TEXT, NULL, AT(secret), "TEXT",
 		"its secret; other users of this machine can see it" },
 	{ .kind = OPTION_SECTION, .help = "what" },
-	{ "op", 'o', OPTION_CHOICE, NULL, AT(choice), ENROLL_CHOICES, "default: enroll" },
+	{ "op", 'o', OPTION_CHOICE, NULL, AT(choice), ENROLL_CHOICES,
+		"default: enroll; CoAP alone: skc, which is keygen with a single certificate, and discover" },
 	{ "key", 'k', OPTION_TEXT, NULL, AT(key), "KIND",
 		KEY_SPEC_HELP "; default: like the client certificate's, or ec:P-256" },
 	{ "reuse-key", 0, OPTION_FLAG, NULL, AT(reuse_key), NULL,
@@ -87,7 +95,22 @@ static const struct option_spec specs[] = {
 	{ "repeat-csr", 0, OPTION_TEXT, NULL, AT(repeat_csr), "FILE",
 		"send exactly this request, PEM or DER" },
 	{ "wait", 'w', OPTION_DURATION, "10m", AT(wait_s), "TIME",
-		"while the answer is 202, ask again after its Retry-After, for this long; default: 10m" },
+		"while the answer is 202 or 5.03, ask again after its Retry-After or Max-Age, for this long; "
+		"default: 10m" },
+	{ .kind = OPTION_SECTION, .help = "CoAP" },
+	{ "block-size", 0, OPTION_NUMBER, NULL, AT(client.coap.block_size), "N",
+		"octets of a block each way, 16 to 1024; default: what fits the MTU" },
+	{ "accept", 0, OPTION_NUMBER, NULL, AT(client.coap.accept), "N",
+		"Accept this Content-Format: 281, 287 (a single certificate), 62 ...; default: none" },
+	{ "mtu", 0, OPTION_NUMBER, NULL, AT(client.coap.mtu), "N",
+		"octets of the longest datagram sent; default: 1152, or the link's" },
+	{ "ack-timeout", 0, OPTION_REAL, NULL, AT(client.coap.ack_timeout_s), "S",
+		"seconds until a message is repeated the first time; default: 2, and half of it in the handshake" },
+	{ "suite", 0, OPTION_CHOICE, NULL, AT(client.tls.suite), DTLS_SUITE_CHOICES,
+		"AES128-CCM8 or AES128-GCM-SHA256; default: any" },
+	{ "group", 0, OPTION_CHOICE, NULL, AT(client.tls.group), DTLS_GROUP_CHOICES,
+		"the one to prefer; default: P-256" },
+	{ "lossy", 0, OPTION_TEXT, NULL, AT(client.coap.lossy), "LINK", LINK_HELP },
 	{ .kind = OPTION_SECTION, .help = "what comes back" },
 	{ "out", 0, OPTION_TEXT, NULL, AT(out), "DIR",
 		"write NAME.pem and NAME.key (cacerts: cacerts.pem)" },
@@ -119,11 +142,36 @@ parse(struct enroll_options *o, int argc, char **argv, struct err *e)
 	return 0;
 }
 
+/* What belongs to one of the two transports. */
 static int
-check_options(const struct enroll_options *o, struct err *e)
+check_transport(const struct enroll_options *o, struct err *e)
+{
+	if (o->client.kind == URL_COAP) {
+		/* RFC 9148, section 9.1: "HTTP Basic Authentication is not supported". */
+		if (o->user != NULL)
+			return err_set(e, ERR_MALFORMED, "--user: over CoAP there are client certificates only");
+		if (o->client.tls.version != TLS_ANY)
+			return err_set(e, ERR_MALFORMED, "--tls: coaps:// is DTLS 1.2");
+		return 0;
+	}
+	if (o->choice == CHOICE_SKC || o->choice == CHOICE_DISCOVER)
+		return err_set(e, ERR_MALFORMED, "--op %s needs a URL with coaps://", enroll_choice_names[o->choice]);
+	if (coapc_options_given(&o->client.coap) || o->client.tls.suite != 0 || o->client.tls.group != 0)
+		return err_set(e, ERR_MALFORMED, "--block-size, --accept, --mtu, --ack-timeout, --suite, --group and "
+			"--lossy need a URL with coaps://");
+	return 0;
+}
+
+static int
+check_options(struct enroll_options *o, struct err *e)
 {
 	if (o->client.url == NULL)
 		return err_set(e, ERR_MALFORMED, "--url is needed (devsim enroll --help)");
+	o->client.kind = url_kind_est(o->client.url);
+	if (check_transport(o, e) != 0)
+		return -1;
+	if (o->client.timeout_s < 0)
+		o->client.timeout_s = o->client.kind == URL_COAP ? TIMEOUT_COAP_S : TIMEOUT_DEFAULT_S;
 	if ((o->cert == NULL) != (o->key_file == NULL))
 		return err_set(e, ERR_MALFORMED, "--cert and --key-file go together");
 	if (o->cert != NULL && o->device != NULL)
@@ -132,8 +180,8 @@ check_options(const struct enroll_options *o, struct err *e)
 		return err_set(e, ERR_MALFORMED, "--user needs --secret-file or --secret");
 	if (o->user == NULL && (o->secret != NULL || o->secret_file != NULL))
 		return err_set(e, ERR_MALFORMED, "a secret needs --user");
-	if ((o->decrypt || o->kek != NULL) && o->choice != CHOICE_KEYGEN)
-		return err_set(e, ERR_MALFORMED, "--decrypt and --kek belong to --op keygen");
+	if ((o->decrypt || o->kek != NULL) && o->choice != CHOICE_KEYGEN && o->choice != CHOICE_SKC)
+		return err_set(e, ERR_MALFORMED, "--decrypt and --kek belong to --op keygen and skc");
 	if ((o->decrypt || o->reuse_key) && o->device == NULL && o->cert == NULL)
 		return err_set(e, ERR_MALFORMED, "--decrypt and --reuse-key need a client certificate");
 	if (o->client.tls.cacert == NULL && !o->client.tls.insecure)
@@ -247,6 +295,7 @@ run_free(struct enroll_run *run)
 	buf_free(&run->csr);
 	buf_free(&run->spki);
 	buf_free(&run->csrattrs);
+	buf_free(&run->links);
 	x509_stack_free(run->cas);
 	x509_stack_free(run->certs);
 	OPENSSL_cleanse(run->kek, sizeof run->kek);
@@ -279,8 +328,8 @@ enroll_main(int argc, char **argv)
 	int64_t began_us;
 	int code;
 
-	run.options = (struct enroll_options){ .choice = CHOICE_ENROLL, 
-		.client = { .label = "", .timeout_s = TIMEOUT_DEFAULT_S } };
+	run.options = (struct enroll_options){ .choice = CHOICE_ENROLL,
+		.client = { .label = "", .timeout_s = -1, .coap = { .accept = COAPC_NO_ACCEPT } } };
 	if (parse(&run.options, argc - 1, argv + 1, &e) != 0 || check_options(&run.options, &e) != 0)
 		return devsim_complain(DEVSIM_USAGE, &e);
 	if (run.options.verbose)

@@ -11,8 +11,10 @@
 enum enroll_binding { BINDING_NONE, BINDING_AUTO, BINDING_WRONG };
 #define BINDING_CHOICES "none|auto|wrong"
 
-enum enroll_choice { CHOICE_CACERTS, CHOICE_CSRATTRS, CHOICE_ENROLL, CHOICE_REENROLL, CHOICE_KEYGEN };
-#define ENROLL_CHOICES "cacerts|csrattrs|enroll|reenroll|keygen"
+enum enroll_choice { CHOICE_CACERTS, CHOICE_CSRATTRS, CHOICE_ENROLL, CHOICE_REENROLL, CHOICE_KEYGEN,
+	CHOICE_SKC, CHOICE_DISCOVER };
+#define ENROLL_CHOICES "cacerts|csrattrs|enroll|reenroll|keygen|skc|discover"
+extern const char *const enroll_choice_names[];
 
 #define KEK_ID_MAX  64
 #define KEK_KEY_MAX 32
@@ -36,9 +38,12 @@ struct enroll_options {
 	bool verbose, json;
 };
 
+struct enroll_transport;
+
 /* Everything one errand owns. */
 struct enroll_run {
 	struct enroll_options options;
+	const struct enroll_transport *transport;
 	struct client client;
 	struct device device;        /* cert and key NULL: none */
 	bool has_device;
@@ -54,8 +59,8 @@ struct enroll_run {
 	size_t kek_len;
 
 	/* what came of it */
-	int status;                  /* HTTP; 0: there was no answer */
-	int64_t retry_after_s;       /* -1: none */
+	int status;                  /* HTTP's, or CoAP's code as a decimal; 0: there was no answer */
+	int64_t retry_after_s;       /* or Max-Age; -1: none */
 	char reason[ERR_TEXT_MAX];   /* the server's words */
 	STACK_OF(X509) *cas;         /* /cacerts, or --chain */
 	STACK_OF(X509) *certs;       /* of the answer */
@@ -63,10 +68,29 @@ struct enroll_run {
 	EVP_PKEY *made_key;          /* keygen: the server's */
 	bool key_was_encrypted;
 	struct buf csrattrs;         /* text, one line an entry */
+	struct buf links;            /* discovery: as they came (RFC 6690) */
 	char cert_file[1024], key_out_file[1024], csr_file[1024];
 	uint64_t polls;
 	int64_t took_us;
 };
+
+/* What EST over HTTPS and EST over CoAP do each in their own way. */
+struct enroll_transport {
+	/* Send a request over the open connection; run->csr is there when it needs one. -1: there is no answer. */
+	int (*exchange)(struct enroll_run *run, enum enroll_choice choice, struct err *e);
+	/* What the answer's status means: an enum devsim_exit; *e is set unless it is DEVSIM_OK. */
+	int (*judge)(struct enroll_run *run, struct err *e);
+	/* Of csrattrs: the status says that there are none. */
+	bool (*no_attributes)(const struct enroll_run *run);
+	/* What is in the answer: certificates, CSR attributes as DER, a key with its certificate. */
+	int (*certs)(struct enroll_run *run, STACK_OF(X509) **out, struct err *e);
+	int (*attributes)(struct enroll_run *run, struct buf *der, struct err *e);
+	int (*keygen)(struct enroll_run *run, struct err *e);
+};
+extern const struct enroll_transport enroll_http, enroll_coap;
+
+/* Keep the links of a discovery. */
+MUST_USE int enroll_coap_links(struct enroll_run *run, struct err *e);
 
 /* Send the request of the options and judge the answer. An enum devsim_exit; *e is set unless it is DEVSIM_OK. */
 int enroll_request(struct enroll_run *run, struct err *e);
@@ -80,6 +104,8 @@ MUST_USE int enroll_load_csr(struct enroll_run *run, struct err *e);
 
 /* Take a /serverkeygen answer apart: fills certs and made_key. */
 MUST_USE int enroll_open_keygen(struct enroll_run *run, struct err *e);
+/* Fill made_key from PKCS#8, or from CMS when key_was_encrypted says so. */
+MUST_USE int enroll_take_key(struct enroll_run *run, struct bytes key, struct err *e);
 
 /*
  * Write the files of --out: what was issued, or with pending the request as

@@ -38,7 +38,6 @@ enroll_open_keygen(struct enroll_run *run, struct err *e)
 	struct bytes type = http_field(answer, "Content-Type");
 	CLEANUP(secret) struct buf key = { 0 };
 	CLEANUP(buf) struct buf certs = { 0 };
-	bool asked = run->options.decrypt || run->kek_len != 0;
 	char boundary[BOUNDARY_MAX];
 
 	if (!http_type_is(type, "multipart/mixed") || !http_parameter(type, "boundary", boundary, sizeof boundary))
@@ -46,8 +45,16 @@ enroll_open_keygen(struct enroll_run *run, struct err *e)
 	if (est_keygen_split(buf_bytes(&answer->body), boundary, &key, &run->key_was_encrypted, &certs, e) != 0 ||
 	    est_certs_decode(buf_bytes(&certs), &run->certs, e) != 0)
 		return err_prefix(e, "answer");
+	return enroll_take_key(run, buf_bytes(&key), e);
+}
+
+int
+enroll_take_key(struct enroll_run *run, struct bytes key, struct err *e)
+{
+	bool asked = run->options.decrypt || run->kek_len != 0;
+
 	if (asked != run->key_was_encrypted)
 		return err_set(e, ERR_MALFORMED, asked ? "the key came in the clear, although encryption was asked for" :
 			"the key came encrypted, although nobody asked for that");
-	return asked ? open_encrypted(run, buf_bytes(&key), e) : key_from_pkcs8(buf_bytes(&key), &run->made_key, e);
+	return asked ? open_encrypted(run, key, e) : key_from_pkcs8(key, &run->made_key, e);
 }

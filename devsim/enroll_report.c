@@ -29,7 +29,7 @@ enroll_save(struct enroll_run *run, bool pending, struct err *e)
 	const EVP_PKEY *key = run->made_key != NULL ? run->made_key : run->key;
 	bool cacerts = run->options.choice == CHOICE_CACERTS;
 
-	if (run->options.choice == CHOICE_CSRATTRS)
+	if (run->options.choice == CHOICE_CSRATTRS || run->options.choice == CHOICE_DISCOVER)
 		return 0;
 	if (file_mkdir(out, e) != 0)
 		return -1;
@@ -47,17 +47,42 @@ enroll_save(struct enroll_run *run, bool pending, struct err *e)
 	return save_certs(run, run->cert_file, e);
 }
 
+const char *const enroll_choice_names[] = { "cacerts", "csrattrs", "enroll", "reenroll", "keygen", "skc", "discover" };
+
+/* What only CoAP has. */
+static void
+report_coap(const struct enroll_run *run, json_t *root)
+{
+	const struct coapc_exchange *coap = &run->client.conn.coap;
+	char code[COAPC_CODE_TEXT];
+	struct proxy_stats stats;
+
+	if (run->options.client.kind != URL_COAP)
+		return;
+	coapc_code_text(run->status, code);
+	(void)json_object_set_new(root, "code", json_string(code));
+	(void)json_object_set_new(root, "content_format", json_integer(coap->answer.content_format));
+	(void)json_object_set_new(root, "separate", json_boolean(coap->answer.separate));
+	(void)json_object_set_new(root, "messages", json_integer((json_int_t)coap->sent));
+	(void)json_object_set_new(root, "retransmissions", json_integer((json_int_t)coap->retransmitted));
+	if (run->client.link != NULL) {
+		proxy_stats(run->client.link, &stats);
+		(void)json_object_set_new(root, "link", link_json(&stats));
+	}
+	if (run->options.choice == CHOICE_DISCOVER)
+		(void)json_object_set_new(root, "links", json_stringn((const char *)run->links.at, run->links.len));
+}
+
 static void
 report_json(const struct enroll_run *run, int code, const struct err *e)
 {
-	static const char *const ops[] = { "cacerts", "csrattrs", "enroll", "reenroll", "keygen" };
 	json_t *root = json_object();
 	json_t *certs = json_array();
 	int i;
 
 	(void)json_object_set_new(root, "result", json_string(devsim_exit_name(code)));
 	(void)json_object_set_new(root, "exit", json_integer(code));
-	(void)json_object_set_new(root, "operation", json_string(ops[run->options.choice]));
+	(void)json_object_set_new(root, "operation", json_string(enroll_choice_names[run->options.choice]));
 	(void)json_object_set_new(root, "status", json_integer(run->status));
 	if (code != DEVSIM_OK)
 		(void)json_object_set_new(root, "error", json_string(e->text));
@@ -69,6 +94,7 @@ report_json(const struct enroll_run *run, int code, const struct err *e)
 	(void)json_object_set_new(root, "ms", json_real((double)run->took_us / 1000));
 	if (run->client.conn.ssl != NULL)
 		(void)json_object_set_new(root, "tls", json_string(SSL_get_version(run->client.conn.ssl)));
+	report_coap(run, root);
 	if (run->issued != NULL)
 		(void)json_object_set_new(root, "certificate", certtext_json(run->issued));
 	for (i = 0; i < sk_X509_num(run->certs); i++)
@@ -78,7 +104,7 @@ report_json(const struct enroll_run *run, int code, const struct err *e)
 	if (run->options.choice == CHOICE_CSRATTRS)
 		(void)json_object_set_new(root, "attributes",
 			json_stringn((const char *)run->csrattrs.at, run->csrattrs.len));
-	if (run->options.choice == CHOICE_KEYGEN)
+	if (run->options.choice == CHOICE_KEYGEN || run->options.choice == CHOICE_SKC)
 		(void)json_object_set_new(root, "key_encrypted", json_boolean(run->key_was_encrypted));
 	if (run->cert_file[0] != '\0')
 		(void)json_object_set_new(root, "certificate_file", json_string(run->cert_file));
@@ -120,6 +146,8 @@ enroll_report(const struct enroll_run *run, int code, const struct err *e)
 	if (run->options.choice == CHOICE_CSRATTRS)
 		(void)printf("%.*s", run->csrattrs.len == 0 ? 14 : (int)run->csrattrs.len,
 			run->csrattrs.len == 0 ? "no attributes\n" : (const char *)run->csrattrs.at);
+	if (run->links.len > 0)
+		(void)printf("%.*s\n", (int)run->links.len, (const char *)run->links.at);
 	if (run->issued != NULL) {
 		(void)printf("issued%s:\n", run->made_key == NULL ? "" : run->key_was_encrypted ?
 			" with a key that came encrypted" : " with a key");

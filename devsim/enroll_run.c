@@ -19,6 +19,7 @@
 #define BINDING_TEXT_MAX 256
 #define RETRY_DEFAULT_S  5 /* a 202 without Retry-After, which RFC 7030, section 4.2.3 forbids */
 #define RETRY_MIN_S      1
+#define SESSION_KEPT_S   20
 
 /* The key identifier the request names, and the server has to find: that of the client certificate. */
 static struct bytes
@@ -49,7 +50,7 @@ binding_text(const struct enroll_run *run, struct buf *out, struct err *e)
 	est_binding_text(&binding, out);
 	if (out->len == 0)
 		return err_set(e, ERR_UNSUPPORTED, "this connection has no channel binding "
-			"(TLS 1.2 without extended master secret)");
+			"((D)TLS 1.2 without extended master secret)");
 	return 0;
 }
 
@@ -144,13 +145,10 @@ enroll_load_csr(struct enroll_run *run, struct err *e)
 	return file_exists(key_path) ? key_load(key_path, &run->key, e) : 0;
 }
 
-/* Connect if needed, send, receive. An enum devsim_exit. */
+/* Connect, unless there is a connection, and make the request if the operation has one. An enum devsim_exit. */
 static int
-exchange(struct enroll_run *run, enum est_op op, struct err *e)
+get_ready(struct enroll_run *run, bool post, struct err *e)
 {
-	CLEANUP(buf) struct buf body = { 0 };
-	struct est_request request = { .op = op };
-
 	if (!client_connected(&run->client)) {
 		if (client_connect(&run->client, run->has_device ? &run->device : NULL, e) != 0)
 			return DEVSIM_SERVER;
@@ -158,34 +156,32 @@ exchange(struct enroll_run *run, enum est_op op, struct err *e)
 		if (run->options.binding == BINDING_AUTO && run->options.repeat_csr == NULL)
 			buf_clear(&run->csr);
 	}
-	if (strcmp(est_op_method(op), "POST") == 0) {
-		if (run->csr.len == 0 &&
-		    (run->options.repeat_csr != NULL ? enroll_load_csr(run, e) : enroll_make_csr(run, e)) != 0)
-			return e->code == ERR_MALFORMED ? DEVSIM_USAGE : DEVSIM_LOCAL;
-		base64_encode(&body, buf_bytes(&run->csr), 0);
-		request.body = buf_bytes(&body);
-	}
-	if (run->authorization.len != 0)
-		request.authorization = buf_text(&run->authorization);
-	if (client_exchange(&run->client, &request, e) != 0)
-		return e->code == ERR_MALFORMED || e->code == ERR_LIMIT ? DEVSIM_MALFORMED : DEVSIM_SERVER;
-	run->status = run->client.conn.answer.status;
-	run->retry_after_s = http_retry_after_s(&run->client.conn.answer, time_now_s());
-	answer_reason(&run->client.conn.answer, run->reason, sizeof run->reason);
+	if (post && run->csr.len == 0 &&
+	    (run->options.repeat_csr != NULL ? enroll_load_csr(run, e) : enroll_make_csr(run, e)) != 0)
+		return e->code == ERR_MALFORMED ? DEVSIM_USAGE : DEVSIM_LOCAL;
 	return DEVSIM_OK;
 }
 
+/* Connect if needed, send, receive. DEVSIM_OK: there is an answer, whatever it says. */
 static int
-status_error(const struct enroll_run *run, struct err *e)
+exchange(struct enroll_run *run, enum enroll_choice choice, struct err *e)
 {
-	int code = status_exit(run->status);
+	bool post = choice != CHOICE_CACERTS && choice != CHOICE_CSRATTRS && choice != CHOICE_DISCOVER;
+	uint64_t attempt;
+	int code;
 
-	if (code == DEVSIM_PENDING)
-		(void)err_set(e, ERR_PENDING, "pending: HTTP 202, ask again in %lld s", (long long)run->retry_after_s);
-	else if (code != DEVSIM_OK)
-		(void)err_set(e, code == DEVSIM_REFUSED ? ERR_DENIED : ERR_UPSTREAM, "HTTP %d%s%s", run->status,
-			run->reason[0] == '\0' ? "" : ": ", run->reason);
-	return code;
+	for (attempt = 0;; attempt++) {
+		code = get_ready(run, post, e);
+		if (code == DEVSIM_OK && run->transport->exchange(run, choice, e) != 0)
+			code = e->code == ERR_MALFORMED || e->code == ERR_LIMIT ? DEVSIM_MALFORMED : DEVSIM_SERVER;
+		else
+			return code;
+		/* Only datagrams leave it open whether the server heard; then the identical request does no harm. */
+		if (code != DEVSIM_SERVER || run->client.conn.connected || attempt == run->options.client.retries)
+			return code;
+		if (run->options.verbose)
+			(void)fprintf(stderr, "* %s; trying again\n", e->text);
+	}
 }
 
 static int
@@ -197,33 +193,49 @@ malformed(int failed)
 static int
 run_cacerts(struct enroll_run *run, STACK_OF(X509) **out, struct err *e)
 {
-	int code = exchange(run, EST_OP_CACERTS, e);
+	int code = exchange(run, CHOICE_CACERTS, e);
 
 	if (code == DEVSIM_OK)
-		code = status_error(run, e);
-	if (code == DEVSIM_OK && run->status != 200)
-		return malformed(err_set(e, ERR_MALFORMED, "an empty answer to /cacerts"));
-	return code == DEVSIM_OK ? malformed(answer_certs(&run->client.conn.answer, out, e)) : code;
+		code = run->transport->judge(run, e);
+	return code == DEVSIM_OK ? malformed(run->transport->certs(run, out, e)) : code;
 }
 
 static int
 run_csrattrs(struct enroll_run *run, struct err *e)
 {
 	CLEANUP(buf) struct buf der = { 0 };
-	int code = exchange(run, EST_OP_CSRATTRS, e);
+	int code = exchange(run, CHOICE_CSRATTRS, e);
 
+	if (code != DEVSIM_OK || run->transport->no_attributes(run))
+		return code;
+	code = run->transport->judge(run, e);
 	if (code != DEVSIM_OK)
 		return code;
-	/* RFC 7030, section 4.5.2: 204 and 404 say that there are no attributes to ask for. */
-	if (run->status == 204 || run->status == 404)
-		return DEVSIM_OK;
-	code = status_error(run, e);
-	if (code != DEVSIM_OK)
-		return code;
-	if (answer_octets(&run->client.conn.answer, "application/csrattrs", &der, e) != 0 ||
+	if (run->transport->attributes(run, &der, e) != 0 ||
 	    est_csrattrs_decode(buf_bytes(&der), &run->csrattrs, e) != 0)
 		return DEVSIM_MALFORMED;
 	return DEVSIM_OK;
+}
+
+static int
+run_discovery(struct enroll_run *run, struct err *e)
+{
+	int code = exchange(run, CHOICE_DISCOVER, e);
+
+	if (code == DEVSIM_OK)
+		code = run->transport->judge(run, e);
+	return code == DEVSIM_OK ? malformed(enroll_coap_links(run, e)) : code;
+}
+
+/*
+ * RFC 9148, section 3: sessions "SHOULD only be kept alive for EST messages that are relatively close to each other"; a
+ * server forgets them sooner or later, and over datagrams nobody would notice. What is bound to the session keeps it.
+ */
+static void
+leave_for(struct enroll_run *run, int64_t pause_s)
+{
+	if (run->options.client.kind == URL_COAP && pause_s > SESSION_KEPT_S && run->options.binding != BINDING_AUTO)
+		conn_close(&run->client.conn);
 }
 
 static void
@@ -235,9 +247,12 @@ sleep_s(int64_t seconds)
 		;
 }
 
-/* RFC 7030, section 4.2.3: the client "simply sends the same request repeatedly until it receives a different response". */
+/*
+ * RFC 7030, section 4.2.3: the client "simply sends the same request repeatedly until it receives a different response".
+ * RFC 9148, section 4.7: "After a delay of Max-Age, the client SHOULD resend the identical CSR".
+ */
 static int
-exchange_until_done(struct enroll_run *run, enum est_op op, struct err *e)
+exchange_until_done(struct enroll_run *run, struct err *e)
 {
 	int64_t until_us = time_monotonic_us() + run->options.wait_s * 1000000;
 	int code;
@@ -245,9 +260,9 @@ exchange_until_done(struct enroll_run *run, enum est_op op, struct err *e)
 	for (;;) {
 		int64_t pause_s;
 
-		code = exchange(run, op, e);
+		code = exchange(run, (enum enroll_choice)run->options.choice, e);
 		if (code == DEVSIM_OK)
-			code = status_error(run, e);
+			code = run->transport->judge(run, e);
 		if (code != DEVSIM_PENDING || run->options.wait_s == 0)
 			return code;
 		pause_s = run->retry_after_s < 0 ? RETRY_DEFAULT_S : run->retry_after_s;
@@ -257,6 +272,7 @@ exchange_until_done(struct enroll_run *run, enum est_op op, struct err *e)
 			return code;
 		if (run->options.verbose)
 			(void)fprintf(stderr, "* pending; asking again in %lld s\n", (long long)pause_s);
+		leave_for(run, pause_s);
 		sleep_s(pause_s);
 		run->polls++;
 	}
@@ -284,23 +300,24 @@ check_issued(struct enroll_run *run, struct err *e)
 int
 enroll_request(struct enroll_run *run, struct err *e)
 {
-	static const enum est_op ops[] = { [CHOICE_ENROLL] = EST_OP_SIMPLEENROLL,
-		[CHOICE_REENROLL] = EST_OP_SIMPLEREENROLL, [CHOICE_KEYGEN] = EST_OP_SERVERKEYGEN };
 	const struct enroll_options *o = &run->options;
 	int code = DEVSIM_OK;
 
+	run->transport = o->client.kind == URL_COAP ? &enroll_coap : &enroll_http;
 	if (o->choice == CHOICE_CACERTS)
 		return run_cacerts(run, &run->certs, e);
 	if (o->choice == CHOICE_CSRATTRS)
 		return run_csrattrs(run, e);
+	if (o->choice == CHOICE_DISCOVER)
+		return run_discovery(run, e);
 	if (o->cacerts_first && run->cas == NULL)
 		code = run_cacerts(run, &run->cas, e);
 	if (code == DEVSIM_OK)
-		code = exchange_until_done(run, ops[o->choice], e);
+		code = exchange_until_done(run, e);
 	if (code != DEVSIM_OK)
 		return code;
-	if ((o->choice == CHOICE_KEYGEN ? enroll_open_keygen(run, e) :
-		answer_certs(&run->client.conn.answer, &run->certs, e)) != 0)
+	if ((o->choice == CHOICE_KEYGEN || o->choice == CHOICE_SKC ? run->transport->keygen(run, e) :
+		run->transport->certs(run, &run->certs, e)) != 0)
 		return DEVSIM_MALFORMED;
 	return malformed(check_issued(run, e));
 }

@@ -16,14 +16,17 @@
 
 #define CONCURRENCY_DEFAULT 16
 #define TIMEOUT_DEFAULT_S   30
+#define TIMEOUT_COAP_S      120
 #define KEEP_ALIVE_BARE     "100"
 #define HELD_MAX            100000
 #define KEEP_ALIVE_MAX      1000000
 #define SOURCES_MAX         200
+#define PROTOCOL_COAP       2 /* in FLEET_PROTOCOLS */
 
 static const char fleet_usage[] =
 	"usage: devsim fleet --devices DIR --url URL --cacert FILE [--op enroll|reenroll|cacerts] [options]\n"
 	"       devsim fleet --protocol scep --challenges FILE --url URL --cacert FILE [options]\n"
+	"       devsim fleet --protocol coap --devices DIR --url coaps://HOST --cacert FILE [options]\n"
 	"\n"
 	"Be many devices at once, and measure. Each device is used once, unless --operations or --duration\n"
 	"say otherwise. Keys and requests are made before the clock starts.\n";
@@ -42,6 +45,9 @@ static const char fleet_examples[] =
 	"        --cacert root.pem --shared-primes --out issued\n"
 	"    devsim fleet --protocol scep --op reenroll --devices issued --url http://localhost:8081 --label scep \\\n"
 	"        --cacert root.pem --shared-primes --out issued\n"
+	"  EST over CoAP, a thousand devices on links that lose every seventh datagram:\n"
+	"    devsim fleet --protocol coap --devices factory --url coaps://localhost:5684 --cacert root.pem \\\n"
+	"        --concurrency 200 --lossy drop=15,dup=5,reorder=5,mtu=256 --retry 3 --out issued\n"
 	"\nexit codes: 0 everything was issued, 1 local trouble, 2 usage, 3 nothing worse than refusals,\n"
 	"  4 nothing worse than pending answers, 5 failures\n";
 
@@ -50,7 +56,7 @@ static const char fleet_examples[] =
 static const struct option_spec specs[] = {
 	{ .kind = OPTION_SECTION, .help = "where to" },
 	{ "url", 'u', OPTION_TEXT, NULL, AT(client.url), "URL",
-		"https://host[:port][/.well-known/est]; SCEP: http[s]://host[:port][/scep]" },
+		"https://host[:port][/.well-known/est]; SCEP: http[s]://host[:port][/scep]; CoAP: coaps://" },
 	{ "label", 'l', OPTION_TEXT, NULL, AT(client.label), "LABEL",
 		"the label in the path; default: none" },
 	{ "cacert", 0, OPTION_TEXT, NULL, AT(client.tls.cacert), "FILE",
@@ -60,13 +66,14 @@ static const struct option_spec specs[] = {
 	{ "tls", 0, OPTION_CHOICE, NULL, AT(client.tls.version), TLS_VERSION_CHOICES,
 		"protocol version; default: any" },
 	{ "timeout", 0, OPTION_DURATION, NULL, AT(client.timeout_s), "TIME",
-		"for each connection and each exchange; default: 30s" },
+		"for each connection and each exchange; default: 30s, CoAP 2m" },
 	{ "retry", 0, OPTION_NUMBER, NULL, AT(client.retries), "N",
-		"try N times more when no connection can be made; default: 0" },
+		"try N times more when no connection can be made, or over CoAP no answer came; default: 0" },
 	{ "sources", 0, OPTION_NUMBER, NULL, AT(sources), "N",
 		"IPv4 loopback only: connect from N addresses, 127.0.1.1 and up, in turn" },
 	{ .kind = OPTION_SECTION, .help = "who and what" },
-	{ "protocol", 'p', OPTION_CHOICE, NULL, AT(protocol), FLEET_PROTOCOLS, "default: est" },
+	{ "protocol", 'p', OPTION_CHOICE, NULL, AT(protocol), FLEET_PROTOCOLS,
+		"default: est, or coap when the URL says so" },
 	{ "devices", 'd', OPTION_TEXT, NULL, AT(devices), "DIR",
 		"the devices: DIR/devices of a factory, or a folder of NAME.pem and NAME.key" },
 	{ "challenges", 0, OPTION_TEXT, NULL, AT(challenges), "PATH",
@@ -88,6 +95,20 @@ static const struct option_spec specs[] = {
 	{ "unopened", 0, OPTION_FLAG, NULL, AT(unopened), NULL,
 		"SCEP: believe SUCCESS without decrypting the certificate: spares this program a private-key "
 		"operation" },
+	{ .kind = OPTION_SECTION, .help = "CoAP" },
+	{ "block-size", 0, OPTION_NUMBER, NULL, AT(client.coap.block_size), "N",
+		"octets of a block each way, 16 to 1024; default: what fits the MTU" },
+	{ "accept", 0, OPTION_NUMBER, NULL, AT(client.coap.accept), "N",
+		"Accept this Content-Format: 281, or 287 for a single certificate; default: none" },
+	{ "mtu", 0, OPTION_NUMBER, NULL, AT(client.coap.mtu), "N",
+		"octets of the longest datagram sent; default: 1152, or the link's" },
+	{ "ack-timeout", 0, OPTION_REAL, NULL, AT(client.coap.ack_timeout_s), "S",
+		"seconds until a message is repeated the first time; default: 2, and half of it in the handshake" },
+	{ "suite", 0, OPTION_CHOICE, NULL, AT(client.tls.suite), DTLS_SUITE_CHOICES,
+		"AES128-CCM8 or AES128-GCM-SHA256; default: any" },
+	{ "group", 0, OPTION_CHOICE, NULL, AT(client.tls.group), DTLS_GROUP_CHOICES,
+		"the one to prefer; default: P-256" },
+	{ "lossy", 0, OPTION_TEXT, NULL, AT(client.coap.lossy), "LINK", LINK_HELP },
 	{ .kind = OPTION_SECTION, .help = "how much" },
 	{ "once", 0, OPTION_FLAG, NULL, AT(once), NULL,
 		"each device once (with --keep-alive: one connection each); the default" },
@@ -108,7 +129,7 @@ static const struct option_spec specs[] = {
 		"requests made beforehand when only --duration limits the run; default: 20000, or as many "
 		"as --rate needs" },
 	{ "hold-idle", 0, OPTION_NUMBER, NULL, AT(hold_idle), "N",
-		"hold N idle TLS connections during the run" },
+		"hold N idle TLS connections, or DTLS sessions, during the run" },
 	{ "slow", 0, OPTION_NUMBER, NULL, AT(slow), "N",
 		"hold N clients that send one octet of a request a second" },
 	{ .kind = OPTION_SECTION, .help = "what comes of it" },
@@ -203,7 +224,9 @@ raise_file_limit(void)
 static int
 check_file_limit(const struct fleet_options *o, struct err *e)
 {
-	uint64_t need = o->concurrency + o->hold_idle + o->slow + 64;
+	uint64_t sockets = o->concurrency + o->hold_idle + o->slow;
+	/* A lossy link has a socket for each device, too. */
+	uint64_t need = sockets * (o->client.coap.lossy != NULL ? 2 : 1) + 64;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < need)
@@ -237,6 +260,8 @@ run(struct fleet *fleet, struct err *e)
 		return -1;
 	rc = fleet_run(fleet, e);
 	fleet_hold_stop(hold, fleet);
+	if (fleet->link != NULL)
+		proxy_stats(fleet->link, &fleet->link_stats);
 	(void)signal(SIGINT, SIG_DFL);
 	(void)signal(SIGTERM, SIG_DFL);
 	if (rc != 0 || fleet_store(fleet, e) != 0)
@@ -254,17 +279,44 @@ exit_of(const struct fleet_stats *total)
 	return total->pending > 0 ? DEVSIM_PENDING : DEVSIM_OK;
 }
 
+/* What CoAP's own options say. */
+static int
+settle_coap(struct fleet *fleet, struct err *e)
+{
+	struct client_options *c = &fleet->options.client;
+
+	if (c->timeout_s < 0)
+		c->timeout_s = c->kind == URL_COAP ? TIMEOUT_COAP_S : TIMEOUT_DEFAULT_S;
+	if (c->kind != URL_COAP)
+		return !coapc_options_given(&c->coap) && c->tls.suite == 0 && c->tls.group == 0 ? 0 :
+			err_set(e, ERR_MALFORMED, "--block-size, --accept, --mtu, --ack-timeout, --suite, --group and "
+				"--lossy belong to --protocol coap");
+	if (c->coap.lossy != NULL && lossy_parse(c->coap.lossy, &fleet->lossy, e) != 0)
+		return err_prefix(e, "--lossy");
+	if (coapc_options_settle(&c->coap, fleet->lossy.mtu, e) != 0)
+		return -1;
+	c->tls.mtu = c->coap.mtu;
+	c->tls.timer_us = coapc_ack_timeout_us(&c->coap) / 2;
+	return 0;
+}
+
 /* Everything that is wrong with the options by themselves. */
 static int
 settle_options(struct fleet *fleet, struct url *url, struct err *e)
 {
-	static const struct fleet_protocol *const protocols[] = { &fleet_est, &fleet_scep };
-	static const char *const keys[] = { KEY_SPEC_DEFAULT, "rsa:2048" };
+	static const struct fleet_protocol *const protocols[] = { &fleet_est, &fleet_scep, &fleet_coap };
+	static const char *const keys[] = { KEY_SPEC_DEFAULT, "rsa:2048", KEY_SPEC_DEFAULT };
 	struct fleet_options *o = &fleet->options;
 
-	if (check_options(o, e) != 0 || protocols[o->protocol]->check(o, e) != 0)
+	if (check_options(o, e) != 0)
+		return -1;
+	if (protocols[o->protocol] == &fleet_est && url_kind_est(o->client.url) == URL_COAP)
+		o->protocol = PROTOCOL_COAP;
+	if (protocols[o->protocol]->check(o, e) != 0)
 		return -1;
 	o->client.kind = protocols[o->protocol]->url;
+	if (settle_coap(fleet, e) != 0)
+		return -1;
 	if (key_spec_parse(o->key != NULL ? o->key : keys[o->protocol], &fleet->key_spec, e) != 0 ||
 	    url_parse_as(o->client.kind, o->client.url, url, e) != 0)
 		return -1;
@@ -289,13 +341,14 @@ fleet_main(int argc, char **argv)
 		return devsim_complain(DEVSIM_LOCAL, &e);
 	}
 	fleet->options = (struct fleet_options){ .concurrency = CONCURRENCY_DEFAULT, .threads = 1, .keep_alive = 1,
-		.client = { .label = "", .timeout_s = TIMEOUT_DEFAULT_S } };
+		.client = { .label = "", .timeout_s = -1, .coap = { .accept = COAPC_NO_ACCEPT } } };
 	raise_file_limit();
 	if (parse(&fleet->options, argc - 1, argv + 1, &e) != 0 || settle_options(fleet, &url, &e) != 0)
 		code = devsim_complain(DEVSIM_USAGE, &e);
 	else if (!url.plain && tls_new(&fleet->options.client.tls, &url, &fleet->tls, &e) != 0)
 		code = devsim_complain(DEVSIM_LOCAL, &e);
-	else if (target_open(&fleet->target, &url, &e) != 0)
+	else if (target_open(&fleet->target, &url, &e) != 0 || (fleet->options.client.coap.lossy != NULL &&
+		link_open(&fleet->target, &fleet->lossy, NULL, &fleet->link, &e) != 0))
 		code = devsim_complain(DEVSIM_SERVER, &e);
 	else {
 		fleet->target.sources = (unsigned)fleet->options.sources;

@@ -22,7 +22,7 @@
 
 enum fleet_op { FLEET_ENROLL, FLEET_REENROLL, FLEET_CACERTS };
 #define FLEET_OPS       "enroll|reenroll|cacerts"
-#define FLEET_PROTOCOLS "est|scep"
+#define FLEET_PROTOCOLS "est|scep|coap"
 
 #define FLEET_CONCURRENCY_MAX 20000
 #define FLEET_THREADS_MAX     64
@@ -58,7 +58,7 @@ struct fleet_options {
 /* One operation's request, made beforehand. */
 struct prepared {
 	EVP_PKEY *key;         /* NULL unless it is needed later: for --out, to sign with a binding, to open the answer */
-	struct buf body;       /* base64 of the CSR, SCEP's pkiMessage; empty when it is made later */
+	struct buf body;       /* base64 of the CSR, DER with CoAP, SCEP's pkiMessage; empty when it is made later */
 	struct buf spki;
 	X509 *signer;          /* SCEP: the self-signed certificate; NULL: the device's own signs */
 	uint8_t nonce[SCEP_NONCE_LEN];
@@ -79,9 +79,10 @@ struct fleet_error {
 /* What one worker counted; added up at the end. */
 struct fleet_stats {
 	struct histogram latency;   /* closed loop: from the start of the operation; open loop: from its intended start */
-	struct histogram handshake; /* connect and TLS */
+	struct histogram handshake; /* connect and TLS, or DTLS */
 	uint64_t ok, pending, refused, failed;
 	uint64_t connections, reopened, retried, late_requests;
+	uint64_t messages, retransmissions; /* CoAP */
 	struct fleet_error errors[FLEET_ERRORS_MAX];
 	size_t error_count;
 	uint32_t *seconds;          /* operations completed in each second */
@@ -99,6 +100,9 @@ struct fleet {
 	bool keep_keys;             /* of prepared requests, until they are answered */
 	struct target target;
 	struct tls *tls;            /* NULL: plain HTTP */
+	struct lossy lossy;         /* --lossy */
+	struct proxy *link;         /* NULL: the link as it is */
+	struct proxy_stats link_stats;
 	struct device_names names;
 	struct challenges challenges; /* of the devices, in their order; empty without --challenges */
 	struct device *devices;

@@ -34,7 +34,7 @@ make(const struct fleet *fleet, size_t device, const char *binding, struct prepa
 }
 
 static void
-write_request(const struct fleet *fleet, const struct prepared *prepared, bool close, struct buf *out)
+write_request(const struct fleet *fleet, const struct prepared *prepared, bool close, struct conn *conn)
 {
 	static const enum est_op ops[] = { [FLEET_ENROLL] = EST_OP_SIMPLEENROLL,
 		[FLEET_REENROLL] = EST_OP_SIMPLEREENROLL, [FLEET_CACERTS] = EST_OP_CACERTS };
@@ -43,13 +43,16 @@ write_request(const struct fleet *fleet, const struct prepared *prepared, bool c
 
 	if (prepared != NULL)
 		request.body = buf_bytes(&prepared->body);
-	est_request_write(&request, out);
+	buf_clear(&conn->out);
+	est_request_write(&request, &conn->out);
 }
 
 static enum fleet_outcome
-judge(const struct fleet *fleet, size_t device, const struct prepared *prepared, const struct http_answer *answer,
+judge(const struct fleet *fleet, size_t device, const struct prepared *prepared, const struct conn *conn,
 	struct buf *issued, struct err *e)
 {
+	const struct http_answer *answer = &conn->answer;
+
 	(void)device;
 	if (answer->status != 200)
 		return fleet_judge_status(answer, e);

@@ -74,7 +74,12 @@ settle(struct fleet_hold *hold, struct held *h)
 static void
 open_one(struct fleet_hold *hold, struct held *h)
 {
-	conn_open(&h->conn, NULL, time_monotonic_us() + hold->fleet->options.client.timeout_s * SECOND_US);
+	/* RFC 9148, section 4: over CoAP "the client MUST be authenticated for all functions". */
+	const struct fleet *fleet = hold->fleet;
+	const struct device *device = fleet->target.url.coap && fleet->device_count > 0 ?
+		&fleet->devices[(size_t)(h - hold->at) % fleet->device_count] : NULL;
+
+	conn_open(&h->conn, device, time_monotonic_us() + hold->fleet->options.client.timeout_s * SECOND_US);
 	h->opening = true;
 	h->sent = 0;
 	hold->opening++;
@@ -155,9 +160,14 @@ expire(struct fleet_hold *hold, int64_t now_us)
 {
 	size_t i;
 
-	for (i = 0; i < hold->count; i++)
-		if (hold->at[i].opening && conn_expire(&hold->at[i].conn, now_us))
-			lose(hold, &hold->at[i]);
+	for (i = 0; i < hold->count; i++) {
+		struct held *h = &hold->at[i];
+
+		if (h->opening && conn_expire(&h->conn, now_us))
+			lose(hold, h);
+		else if (h->opening && conn_due(&h->conn, now_us))
+			drive(hold, h);
+	}
 }
 
 static void *

@@ -12,6 +12,7 @@ lane_init(struct lane *lane, struct fleet *fleet, struct fleet_stats *stats)
 {
 	*lane = (struct lane){ .fleet = fleet, .stats = stats, .state = LANE_WAITING };
 	conn_init(&lane->conn, &fleet->target, fleet->tls);
+	lane->conn.coap.ack_timeout_us = coapc_ack_timeout_us(&fleet->options.client.coap);
 }
 
 void
@@ -30,6 +31,8 @@ deadline_us(const struct lane *lane)
 static void
 finish(struct lane *lane)
 {
+	lane->stats->messages += lane->conn.coap.sent;
+	lane->stats->retransmissions += lane->conn.coap.retransmitted;
 	conn_close(&lane->conn);
 	lane->state = LANE_FINISHED;
 }
@@ -114,8 +117,7 @@ send_request(struct lane *lane)
 			return;
 		}
 	}
-	buf_clear(&lane->conn.out);
-	fleet->protocol->write(fleet, prepared, lane->step + 1 == fleet->options.keep_alive, &lane->conn.out);
+	fleet->protocol->write(fleet, prepared, lane->step + 1 == fleet->options.keep_alive, &lane->conn);
 	lane->state = LANE_EXCHANGE;
 	conn_send(&lane->conn, deadline_us(lane));
 }
@@ -142,7 +144,7 @@ judge_answer(struct lane *lane)
 	struct err e = { 0 };
 
 	count_done(lane);
-	switch (fleet->protocol->judge(fleet, lane->device, prepared, &lane->conn.answer, &issued, &e)) {
+	switch (fleet->protocol->judge(fleet, lane->device, prepared, &lane->conn, &issued, &e)) {
 	case FLEET_OK:
 		lane->stats->ok++;
 		keep_certificate(lane, prepared, &issued);
@@ -188,7 +190,7 @@ try_again(struct lane *lane)
 static void
 begin_operation(struct lane *lane)
 {
-	if (lane->conn.state == CONN_READY || (lane->conn.state == CONN_ANSWERED && lane->conn.answer.keep_alive))
+	if (conn_reusable(&lane->conn))
 		send_request(lane);
 	else
 		open_connection(lane);

@@ -236,6 +236,7 @@ fleet_free(struct fleet *fleet)
 	challenges_free(&fleet->challenges);
 	device_names_free(&fleet->names);
 	fleet_stats_free(&fleet->total);
+	proxy_stop(fleet->link);
 	tls_free(fleet->tls);
 	target_close(&fleet->target);
 }

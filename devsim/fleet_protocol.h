@@ -20,18 +20,22 @@ struct fleet_protocol {
 	void (*close)(struct fleet *fleet); /* NULL: nothing */
 	/* Key and request of one operation; a key that is there is used. binding: "" for none. */
 	int (*make)(const struct fleet *fleet, size_t device, const char *binding, struct prepared *out, struct err *e);
-	/* The whole HTTP request, appended; prepared NULL with FLEET_CACERTS. */
-	void (*write)(const struct fleet *fleet, const struct prepared *prepared, bool close, struct buf *out);
 	/*
-	 * What an answer means. FLEET_OK of an enrollment: there is a certificate for the request's key
+	 * Put the whole request where conn_send() looks for it, close saying that it is the connection's
+	 * last; prepared NULL with FLEET_CACERTS.
+	 */
+	void (*write)(const struct fleet *fleet, const struct prepared *prepared, bool close, struct conn *conn);
+	/*
+	 * What the connection's answer means. FLEET_OK of an enrollment: there is a certificate for the request's key
 	 * in it, and issued gets the certs-only message. Otherwise *e has the words for the report.
 	 */
 	enum fleet_outcome (*judge)(const struct fleet *fleet, size_t device, const struct prepared *prepared,
-		const struct http_answer *answer, struct buf *issued, struct err *e);
+		const struct conn *conn, struct buf *issued, struct err *e);
 };
 
 extern const struct fleet_protocol fleet_est;  /* fleet_est.c */
 extern const struct fleet_protocol fleet_scep; /* fleet_scep.c */
+extern const struct fleet_protocol fleet_coap; /* fleet_coap.c */
 
 /* The key of one operation: prepared->key if there is one, else a new one; and its SubjectPublicKeyInfo. */
 MUST_USE int fleet_make_key(const struct fleet *fleet, struct prepared *prepared, struct err *e);

@@ -181,6 +181,12 @@ report_json(const struct fleet *fleet)
 	put_count(root, "reopened", s->reopened);
 	put_count(root, "retried", s->retried);
 	put_count(root, "late_requests", s->late_requests);
+	if (fleet->target.url.coap) {
+		put_count(root, "messages", s->messages);
+		put_count(root, "retransmissions", s->retransmissions);
+	}
+	if (fleet->link != NULL)
+		(void)json_object_set_new(root, "link", link_json(&fleet->link_stats));
 	put_real(cpu, "user_s", fleet->cpu_user_s);
 	put_real(cpu, "system_s", fleet->cpu_system_s);
 	put_real(cpu, "prepare_s", fleet->prepare_s);
@@ -198,7 +204,8 @@ print_latencies(const struct fleet *fleet, struct err *e)
 		{ "p99", TABLE_RIGHT, 0 }, { "p99.9", TABLE_RIGHT, 0 }, { "max", TABLE_RIGHT, 0 } };
 	CLEANUP(table) struct table *table = table_new(columns, sizeof columns / sizeof columns[0]);
 	const struct histogram *both[] = { &fleet->total.latency, &fleet->total.handshake };
-	const char *const names[] = { "operation", fleet->tls != NULL ? "connect + TLS" : "connect" };
+	const char *const names[] = { "operation", fleet->target.url.coap ? "DTLS" :
+		fleet->tls != NULL ? "connect + TLS" : "connect" };
 	size_t i, k;
 
 	if (table == NULL)
@@ -253,8 +260,13 @@ report_text(const struct fleet *fleet, struct err *e)
 		(void)printf("%llu requests were made during the run (--pool was too small)\n",
 			(unsigned long long)s->late_requests);
 	if (s->reopened + s->retried > 0)
-		(void)printf("%llu connections closed by the server were opened again, %llu attempts to connect repeated\n",
+		(void)printf("%llu connections closed by the server were opened again, %llu attempts repeated\n",
 			(unsigned long long)s->reopened, (unsigned long long)s->retried);
+	if (fleet->target.url.coap)
+		(void)printf("%llu confirmable messages, %llu of them repetitions\n", (unsigned long long)s->messages,
+			(unsigned long long)s->retransmissions);
+	if (fleet->link != NULL)
+		link_print(&fleet->link_stats, stdout);
 	if (fleet->options.hold_idle + fleet->options.slow > 0)
 		(void)printf("held: %llu at the start, never less than %llu; %llu closed by the server, %llu not opened\n",
 			(unsigned long long)fleet->held_at_start, (unsigned long long)fleet->held_least,

@@ -101,7 +101,8 @@ expire_lanes(struct worker *w, int64_t now_us)
 		struct lane *lane = &w->lanes[i];
 		bool wait_is_over = stopped && lane->state == LANE_WAITING;
 
-		if (lane->state == LANE_FINISHED || (!wait_is_over && !conn_expire(&lane->conn, now_us)))
+		if (lane->state == LANE_FINISHED ||
+		    (!wait_is_over && !conn_expire(&lane->conn, now_us) && !conn_due(&lane->conn, now_us)))
 			continue;
 		if (wait_is_over)
 			lane_wake(lane);

@@ -150,7 +150,7 @@ make(const struct fleet *fleet, size_t index, const char *binding, struct prepar
 }
 
 static void
-write_request(const struct fleet *fleet, const struct prepared *prepared, bool close, struct buf *out)
+write_request(const struct fleet *fleet, const struct prepared *prepared, bool close, struct conn *conn)
 {
 	const struct fleet_scep_state *scep = fleet->protocol_state;
 	struct scep_http request = { .url = &fleet->target.url, .label = fleet->options.client.label,
@@ -161,7 +161,8 @@ write_request(const struct fleet *fleet, const struct prepared *prepared, bool c
 		request.message = buf_bytes(&prepared->body);
 		request.get = scep->get;
 	}
-	scep_http_write(&request, out);
+	buf_clear(&conn->out);
+	scep_http_write(&request, &conn->out);
 }
 
 static enum fleet_outcome
@@ -198,9 +199,10 @@ read_reply(const struct fleet *fleet, const struct device *device, const struct 
 }
 
 static enum fleet_outcome
-judge(const struct fleet *fleet, size_t device, const struct prepared *prepared, const struct http_answer *answer,
+judge(const struct fleet *fleet, size_t device, const struct prepared *prepared, const struct conn *conn,
 	struct buf *issued, struct err *e)
 {
+	const struct http_answer *answer = &conn->answer;
 	struct scep_reply reply = { 0 };
 	enum fleet_outcome outcome = FLEET_FAILED;
 

@@ -111,6 +111,8 @@ fleet_stats_merge(struct fleet_stats *to, struct fleet_stats *from, struct err *
 	to->reopened += from->reopened;
 	to->retried += from->retried;
 	to->late_requests += from->late_requests;
+	to->messages += from->messages;
+	to->retransmissions += from->retransmissions;
 	merge_errors(to, from);
 	for (i = 0; i < from->second_count; i++)
 		if (from->seconds[i] != 0) {

@@ -15,9 +15,10 @@ static const struct subcommand {
 	const char *summary;
 } subcommands[] = {
 	{ "factory", factory_main, "make a manufacturer's CA, devices with factory certificates, and their asset list" },
-	{ "enroll", enroll_main, "be one device: /cacerts, /csrattrs, enroll, renew, server-made keys" },
+	{ "enroll", enroll_main, "be one device over EST, HTTPS or CoAP: CA certificates, enroll, renew, server-made keys" },
 	{ "scep", scep_main, "be one device over SCEP: capabilities, enroll, renew, poll, certificates, CRLs" },
 	{ "fleet", fleet_main, "be many devices at once, and measure" },
+	{ "proxy", proxy_main, "be a bad link between UDP clients and a server" },
 };
 
 #define SUBCOMMANDS (sizeof subcommands / sizeof subcommands[0])
@@ -27,7 +28,7 @@ usage(FILE *to, int code)
 {
 	size_t i;
 
-	(void)fprintf(to, "usage: devsim COMMAND [options]\n\nSimulated devices for an EST (RFC 7030) or SCEP (RFC 8894) server.\n\ncommands:\n");
+	(void)fprintf(to, "usage: devsim COMMAND [options]\n\nSimulated devices for an EST (RFC 7030, RFC 9148) or SCEP (RFC 8894) server.\n\ncommands:\n");
 	for (i = 0; i < SUBCOMMANDS; i++)
 		(void)fprintf(to, "  %-9s %s\n", subcommands[i].name, subcommands[i].summary);
 	(void)fprintf(to, "\ndevsim COMMAND --help lists a command's options with examples; devsim --version.\n"

@@ -11,6 +11,7 @@
 
 #define SCHEME       "https://"
 #define PLAIN_SCHEME "http://"
+#define COAP_SCHEME  "coaps://"
 
 static int
 parse_port(const char *at, size_t len, struct url *out, struct err *e)
@@ -43,6 +44,13 @@ parse_host(const char *at, size_t len, struct url *out, struct err *e)
 	return 0;
 }
 
+/* RFC 7252, section 12.7: 5684 for coaps. */
+static const char *
+default_port(const struct url *url)
+{
+	return url->coap ? "5684" : url->plain ? "80" : "443";
+}
+
 static int
 parse_authority(const char *at, size_t len, struct url *out, struct err *e)
 {
@@ -62,32 +70,47 @@ parse_authority(const char *at, size_t len, struct url *out, struct err *e)
 		colon = memchr(at, ':', len);
 		host_len = colon == NULL ? len : (size_t)(colon - at);
 	}
-	(void)snprintf(out->port, sizeof out->port, "%s", out->plain ? "80" : "443");
+	(void)snprintf(out->port, sizeof out->port, "%s", default_port(out));
 	if (colon != NULL && parse_port(colon + 1, (size_t)(at + len - colon - 1), out, e) != 0)
 		return -1;
 	return parse_host(host, host_len, out, e);
 }
 
+static bool
+begins_with(const char *text, const char *scheme)
+{
+	return strncasecmp(text, scheme, strlen(scheme)) == 0;
+}
+
+enum url_kind
+url_kind_est(const char *text)
+{
+	return begins_with(text, COAP_SCHEME) ? URL_COAP : URL_EST;
+}
+
 /* What follows the scheme; NULL: another one than this kind of server has. */
 static const char *
-skip_scheme(enum url_kind kind, const char *text, bool *plain)
+skip_scheme(enum url_kind kind, const char *text, struct url *out)
 {
-	*plain = kind == URL_SCEP && strncasecmp(text, PLAIN_SCHEME, sizeof PLAIN_SCHEME - 1) == 0;
-	if (*plain)
+	out->plain = kind == URL_SCEP && begins_with(text, PLAIN_SCHEME);
+	out->coap = kind == URL_COAP && begins_with(text, COAP_SCHEME);
+	if (out->plain)
 		return text + sizeof PLAIN_SCHEME - 1;
-	return strncasecmp(text, SCHEME, sizeof SCHEME - 1) == 0 ? text + sizeof SCHEME - 1 : NULL;
+	if (out->coap)
+		return text + sizeof COAP_SCHEME - 1;
+	return kind != URL_COAP && begins_with(text, SCHEME) ? text + sizeof SCHEME - 1 : NULL;
 }
 
 int
 url_parse_as(enum url_kind kind, const char *text, struct url *out, struct err *e)
 {
 	struct url url = { 0 };
-	const char *authority = skip_scheme(kind, text, &url.plain), *path;
+	const char *authority = skip_scheme(kind, text, &url), *path;
 	size_t len, path_len;
 
 	if (authority == NULL)
-		return err_set(e, ERR_MALFORMED, "URL: \"%.80s\" does not begin with https://%s", text,
-			kind == URL_SCEP ? " or http://" : "");
+		return err_set(e, ERR_MALFORMED, "URL: \"%.80s\" does not begin with %s%s", text,
+			kind == URL_COAP ? COAP_SCHEME : SCHEME, kind == URL_SCEP ? " or http://" : "");
 	len = strcspn(authority, "/?#");
 	path = authority + len;
 	path_len = strlen(path);
@@ -119,7 +142,7 @@ url_authority(const struct url *url, struct buf *out)
 	bool bracket = url->is_ip && strchr(url->host, ':') != NULL;
 
 	buf_printf(out, "%s%s%s", bracket ? "[" : "", url->host, bracket ? "]" : "");
-	if (strcmp(url->port, url->plain ? "80" : "443") != 0)
+	if (strcmp(url->port, default_port(url)) != 0)
 		buf_printf(out, ":%s", url->port);
 }
 

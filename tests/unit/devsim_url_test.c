@@ -20,6 +20,33 @@ assert_url(const char *text, const char *host, const char *port, const char *bas
 }
 
 static void
+url_of_coap_has_a_scheme_and_a_port_of_its_own(void **state)
+{
+	CLEANUP(buf) struct buf out = { 0 };
+	struct url url;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(url_kind_est("coaps://gateway.example"), URL_COAP);
+	assert_int_equal(url_kind_est("COAPS://gateway.example"), URL_COAP);
+	assert_int_equal(url_kind_est("https://gateway.example"), URL_EST);
+	assert_int_equal(url_parse_as(URL_COAP, "coaps://gateway.example/est/", &url, &e), 0);
+	assert_true(url.coap);
+	assert_false(url.plain);
+	assert_string_equal(url.port, "5684");
+	assert_string_equal(url.base, "/est");
+	url_authority(&url, &out);
+	assert_string_equal(buf_text(&out), "gateway.example");
+	assert_int_equal(url_parse_as(URL_COAP, "coaps://[::1]:61616", &url, &e), 0);
+	assert_string_equal(url.port, "61616");
+	assert_string_equal(url.base, URL_EST_BASE);
+	assert_int_equal(url_parse_as(URL_COAP, "https://gateway.example", &url, &e), -1);
+	assert_int_equal(url_parse_as(URL_COAP, "coap://gateway.example", &url, &e), -1);
+	assert_int_equal(url_parse_as(URL_EST, "coaps://gateway.example", &url, &e), -1);
+	assert_int_equal(url_parse_as(URL_SCEP, "coaps://gateway.example", &url, &e), -1);
+}
+
+static void
 url_has_defaults_for_port_and_path(void **state)
 {
 	(void)state;
@@ -112,6 +139,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(url_of_coap_has_a_scheme_and_a_port_of_its_own),
 		cmocka_unit_test(url_has_defaults_for_port_and_path),
 		cmocka_unit_test(url_takes_addresses),
 		cmocka_unit_test(url_refuses_what_it_does_not_understand),
