@@ -1,0 +1,36 @@
+/*
+ * formats.h - paths, links and bodies of EST over CoAP (RFC 9148): pure functions.
+ */
+#ifndef COAP_FORMATS_H
+#define COAP_FORMATS_H
+
+#include "coap/coaps.h"
+
+/*
+ * A request's path, its Uri-Path segments in order, below one of the roots
+ * (each as segments joined by "/"; "/.well-known/est" always): [label] and operation. ERR_UNSUPPORTED: 4.04.
+ */
+MUST_USE int coaps_path_parse(const struct bytes *segments, size_t count, const char *const *roots,
+	size_t root_count, enum coaps_op *op, char label[EST_LABEL_MAX + 1], struct err *e);
+
+/*
+ * The answer to GET /.well-known/core (RFC 6690; RFC 9148, section 4.1), filtered by
+ * the query, NULL or "rt=ace.est*" or "rt=ace.est.sen" or "href=...": links for the default label, and for each
+ * label, under each root, appended.
+ */
+void coaps_links_write(struct buf *out, const char *const *roots, size_t root_count, const char *const *labels,
+	size_t label_count, struct bytes query);
+
+/*
+ * application/multipart-core (RFC 8710; RFC 9148, section 4.8): a CBOR array of
+ * format and octets twice, key first. Appended; the caller overwrites it when key is a secret.
+ */
+void coaps_multipart_write(struct buf *out, int key_format, struct bytes key, int cert_format, struct bytes cert);
+/* The reverse, for clients: borrowed from body. ERR_MALFORMED. */
+struct coaps_multipart {
+	int key_format, cert_format;
+	struct bytes key, cert;
+};
+MUST_USE int coaps_multipart_parse(struct bytes body, struct coaps_multipart *out, struct err *e);
+
+#endif

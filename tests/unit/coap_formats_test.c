@@ -1,0 +1,348 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "coap/formats.h"
+
+/* RFC 9148, appendix A.3: the whole answer to /est/skg, in hexadecimal. */
+static const char rfc9148_a3[] =
+	"8419011c588a308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b020101042061336a86ac6e7af4"
+	"a96f632830ad4e6aa0837679206094d7679a01ca8c6f0c37a14403420004c8b421f11c25e47e3ac57123bf2d9fdc494f028b"
+	"c351cc80c03f150bf50cff958d75419d81a6a245dffae790be95cf75f602f9152618f816a2b23b5638e59fd91901195901d3"
+	"308201cf06092a864886f70d010702a08201c0308201bc0201013100300b06092a864886f70d010701a08201a23082019e30"
+	"820144a003020102020900b3313e8f3fc9538e300a06082a8648ce3d040302301631143012060355040a0c0b736b67206578"
+	"616d706c65301e170d3139303930343037343430335a170d3339303833303037343430335a301631143012060355040a0c0b"
+	"736b67206578616d706c653059301306072a8648ce3d020106082a8648ce3d03010703420004c8b421f11c25e47e3ac57123"
+	"bf2d9fdc494f028bc351cc80c03f150bf50cff958d75419d81a6a245dffae790be95cf75f602f9152618f816a2b23b5638e5"
+	"9fd9a37b307930090603551d1304023000302c06096086480186f842010d041f161d4f70656e53534c2047656e6572617465"
+	"64204365727469666963617465301d0603551d0e0416041496600d8716bf7fd0e752d0ac760777ad665d02a0301f0603551d"
+	"2304183016801496600d8716bf7fd0e752d0ac760777ad665d02a0300a06082a8648ce3d0403020348003045022100e95bfa"
+	"25a08976652246f2d96143da39fce0dc4c9b26b9cce1f24164cc2b12b602201351fd8eea65764e3459d324e4345ff5b2a915"
+	"38c04976111796b3698bf6379ca1003100";
+
+#define A3_LEN      (sizeof rfc9148_a3 / 2)
+#define A3_KEY_AT   6       /* 84, 19 011C, 58 8A */
+#define A3_KEY_LEN  0x8a
+#define A3_CERT_AT  (A3_KEY_AT + A3_KEY_LEN + 6) /* 19 0119, 59 01D3 */
+#define A3_CERT_LEN 0x01d3
+
+static const char *const short_root[] = { "/est" };
+
+struct path_case {
+	const char *path; /* segments joined by "|" */
+	enum coaps_op op; /* COAPS_OP_NONE: 4.04 */
+	const char *label;
+};
+
+static int
+parse(const char *path, const char *const *roots, size_t root_count, enum coaps_op *op,
+	char label[EST_LABEL_MAX + 1], struct err *e)
+{
+	struct bytes segments[16];
+	size_t n = 0;
+
+	while (*path != '\0') {
+		size_t len = strcspn(path, "|");
+
+		assert_true(n < 16);
+		segments[n++] = bytes_of(path, len);
+		path += len;
+		if (*path == '|')
+			path++;
+	}
+	return coaps_path_parse(segments, n, roots, root_count, op, label, e);
+}
+
+static void
+coap_path_finds_operation_and_label_below_each_root(void **state)
+{
+	static const struct path_case cases[] = {
+		/* RFC 9148, appendix A and section 4.1. */
+		{ "est|crts", COAPS_OP_CRTS, "" },
+		{ "est|sen", COAPS_OP_SEN, "" },
+		{ "est|sren", COAPS_OP_SREN, "" },
+		{ "est|att", COAPS_OP_ATT, "" },
+		{ "est|skg", COAPS_OP_SKG, "" },
+		{ "est|skc", COAPS_OP_SKC, "" },
+		{ ".well-known|est|crts", COAPS_OP_CRTS, "" },
+		{ ".well-known|est|ArbitraryLabel|sen", COAPS_OP_SEN, "ArbitraryLabel" },
+		{ "est|ArbitraryLabel|sen", COAPS_OP_SEN, "ArbitraryLabel" },
+		{ "est|a.b_c~d-1|skg", COAPS_OP_SKG, "a.b_c~d-1" },
+		{ "est|est|crts", COAPS_OP_CRTS, "est" },
+		/* The long names of RFC 7030 are not for this. */
+		{ "est|cacerts", COAPS_OP_NONE, "" },
+		{ "est|simpleenroll", COAPS_OP_NONE, "" },
+		/* A label that is an operation, or no label at all. */
+		{ "est|sen|sen", COAPS_OP_NONE, "" },
+		{ "est|simpleenroll|sen", COAPS_OP_NONE, "" },
+		{ "est|fullcmc|sen", COAPS_OP_NONE, "" },
+		{ "est||sen", COAPS_OP_NONE, "" },
+		{ "est|.|sen", COAPS_OP_NONE, "" },
+		{ "est|..|sen", COAPS_OP_NONE, "" },
+		{ "est|a/b|sen", COAPS_OP_NONE, "" },
+		{ "est|a b|sen", COAPS_OP_NONE, "" },
+		{ "est|a%20b|sen", COAPS_OP_NONE, "" },
+		/* Too little, too much, elsewhere. */
+		{ "est", COAPS_OP_NONE, "" },
+		{ "", COAPS_OP_NONE, "" },
+		{ "est|a|b|sen", COAPS_OP_NONE, "" },
+		{ "est|SEN", COAPS_OP_NONE, "" },
+		{ "EST|sen", COAPS_OP_NONE, "" },
+		{ "sen", COAPS_OP_NONE, "" },
+		{ "es|sen", COAPS_OP_NONE, "" },
+		{ "esta|sen", COAPS_OP_NONE, "" },
+		{ "est/sen", COAPS_OP_NONE, "" },
+		{ ".well-known|sen", COAPS_OP_NONE, "" },
+		{ ".well-known/est|sen", COAPS_OP_NONE, "" },
+		{ "other|est|sen", COAPS_OP_NONE, "" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		char label[EST_LABEL_MAX + 1] = "untouched";
+		enum coaps_op op = COAPS_OP_NONE;
+		struct err e = { 0 };
+		int failed = parse(cases[i].path, short_root, 1, &op, label, &e);
+
+		if ((failed != 0) != (cases[i].op == COAPS_OP_NONE))
+			fail_msg("%s: %s", cases[i].path, failed == 0 ? "accepted" : e.text);
+		assert_int_equal(op, cases[i].op);
+		assert_string_equal(label, failed != 0 ? "untouched" : cases[i].label);
+		if (failed != 0)
+			assert_int_equal(e.code, ERR_UNSUPPORTED);
+	}
+}
+
+static void
+coap_path_takes_the_longest_root_and_no_root_that_is_not_configured(void **state)
+{
+	static const char *const roots[] = { "/e", "/e/x", "/pki/devices" };
+	char label[EST_LABEL_MAX + 1];
+	enum coaps_op op;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(parse("e|x|sen", roots, 3, &op, label, &e), 0);
+	assert_string_equal(label, "");
+	assert_int_equal(parse("e|y|sen", roots, 3, &op, label, &e), 0);
+	assert_string_equal(label, "y");
+	assert_int_equal(parse("e|x|y|sen", roots, 3, &op, label, &e), 0);
+	assert_string_equal(label, "y");
+	assert_int_equal(parse("pki|devices|sen", roots, 3, &op, label, &e), 0);
+	assert_int_equal(parse("pki|sen", roots, 3, &op, label, &e), -1);
+	assert_int_equal(parse("est|sen", roots, 3, &op, label, &e), -1);
+	assert_int_equal(parse("est|sen", NULL, 0, &op, label, &e), -1);
+	assert_int_equal(parse(".well-known|est|sen", NULL, 0, &op, label, &e), 0);
+}
+
+static void
+coap_path_refuses_a_label_of_more_than_64_octets(void **state)
+{
+	char path[128] = "est|", label[EST_LABEL_MAX + 1];
+	enum coaps_op op;
+	struct err e;
+
+	(void)state;
+	memset(path + 4, 'a', EST_LABEL_MAX);
+	memcpy(path + 4 + EST_LABEL_MAX, "|sen", 5);
+	assert_int_equal(parse(path, short_root, 1, &op, label, &e), 0);
+	assert_int_equal(strlen(label), EST_LABEL_MAX);
+	memcpy(path + 4 + EST_LABEL_MAX, "a|sen", 6);
+	assert_int_equal(parse(path, short_root, 1, &op, label, &e), -1);
+}
+
+static void
+expect_links(const char *query, const char *const *labels, size_t label_count, const char *expected)
+{
+	struct buf out = { 0 };
+
+	coaps_links_write(&out, short_root, 1, labels, label_count, bytes_of_text(query));
+	assert_false(buf_failed(&out));
+	assert_string_equal(out.len == 0 ? "" : buf_text(&out), expected);
+	buf_free(&out);
+}
+
+/* RFC 9148, section 4.1, the example; linefeeds there "are included only for readability". */
+#define RFC9148_LINKS \
+	"</est/crts>;rt=\"ace.est.crts\";ct=\"281 287\"," \
+	"</est/sen>;rt=\"ace.est.sen\";ct=\"281 287\"," \
+	"</est/sren>;rt=\"ace.est.sren\";ct=\"281 287\"," \
+	"</est/att>;rt=\"ace.est.att\";ct=285," \
+	"</est/skg>;rt=\"ace.est.skg\";ct=62," \
+	"</est/skc>;rt=\"ace.est.skc\";ct=62"
+
+static void
+coap_discovery_is_the_rfcs_example(void **state)
+{
+	struct buf out = { 0 };
+
+	(void)state;
+	expect_links("href=/est/*", NULL, 0, RFC9148_LINKS);
+	/* Without a filter by path the default root follows. */
+	coaps_links_write(&out, short_root, 1, NULL, 0, bytes_of_text("rt=ace.est*"));
+	assert_int_equal(strncmp(buf_text(&out), RFC9148_LINKS ",</.well-known/est/crts>;",
+		strlen(RFC9148_LINKS ",</.well-known/est/crts>;")), 0);
+	buf_free(&out);
+}
+
+static void
+coap_discovery_filters_as_rfc_6690_says(void **state)
+{
+	static const char *const labels[] = { "iot" };
+
+	(void)state;
+	expect_links("rt=ace.est.att", NULL, 0,
+		"</est/att>;rt=\"ace.est.att\";ct=285,</.well-known/est/att>;rt=\"ace.est.att\";ct=285");
+	expect_links("href=/est/sen", NULL, 0, "</est/sen>;rt=\"ace.est.sen\";ct=\"281 287\"");
+	expect_links("rt=ace.est.sen&href=/est*", labels, 1,
+		"</est/sen>;rt=\"ace.est.sen\";ct=\"281 287\",</est/iot/sen>;rt=\"ace.est.sen\";ct=\"281 287\"");
+	expect_links("ct=287&href=/est/s*", NULL, 0,
+		"</est/sen>;rt=\"ace.est.sen\";ct=\"281 287\",</est/sren>;rt=\"ace.est.sren\";ct=\"281 287\"");
+	expect_links("ct=62&href=/est/skg", NULL, 0, "</est/skg>;rt=\"ace.est.skg\";ct=62");
+	/* Neither a prefix without the asterisk nor an unknown attribute nor no attribute. */
+	expect_links("rt=ace.est", NULL, 0, "");
+	expect_links("rt=temperature*", NULL, 0, "");
+	expect_links("if=sensor", NULL, 0, "");
+	expect_links("rt", NULL, 0, "");
+	expect_links("rt=", NULL, 0, "");
+}
+
+static void
+coap_discovery_stops_at_a_whole_link_when_the_answer_is_full(void **state)
+{
+	enum { MANY = 600 };
+	static char names[MANY][EST_LABEL_MAX + 1];
+	const char *labels[MANY];
+	struct buf out = { 0 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < MANY; i++) {
+		memset(names[i], 'a' + (int)(i % 26), EST_LABEL_MAX);
+		labels[i] = names[i];
+	}
+	coaps_links_write(&out, short_root, 1, labels, MANY, bytes_of(NULL, 0));
+	assert_false(buf_failed(&out));
+	assert_in_range(out.len, COAPS_BODY_MAX - 300, COAPS_BODY_MAX);
+	assert_true(out.at[out.len - 1] == '"' || (out.at[out.len - 1] >= '0' && out.at[out.len - 1] <= '9'));
+	buf_free(&out);
+}
+
+static void
+coap_multipart_is_figure_2_of_the_rfc(void **state)
+{
+	static const uint8_t key[] = { 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef };
+	static const uint8_t cert[] = { 0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10 };
+	/* RFC 9148, section 4.3, figure 2. */
+	static const uint8_t expected[] = { 0x84, 0x19, 0x01, 0x1c, 0x48, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef,
+		0x19, 0x01, 0x19, 0x48, 0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10 };
+	struct buf out = { 0 };
+
+	(void)state;
+	coaps_multipart_write(&out, COAPS_FORMAT_KEY, bytes_of(key, sizeof key), COAPS_FORMAT_CERTS,
+		bytes_of(cert, sizeof cert));
+	assert_int_equal(out.len, sizeof expected);
+	assert_memory_equal(out.at, expected, sizeof expected);
+	buf_free(&out);
+}
+
+static void
+coap_multipart_reads_and_writes_the_answer_of_appendix_a3(void **state)
+{
+	uint8_t body[A3_LEN];
+	struct coaps_multipart parts = { 0 };
+	struct buf again = { 0 };
+	const uint8_t *p;
+	EVP_PKEY *key;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(hex_decode(bytes_of(rfc9148_a3, 2 * A3_LEN), body, sizeof body, &e), 0);
+	assert_int_equal(coaps_multipart_parse(bytes_of(body, sizeof body), &parts, &e), 0);
+	assert_int_equal(parts.key_format, COAPS_FORMAT_KEY);
+	assert_int_equal(parts.cert_format, COAPS_FORMAT_CERTS);
+	assert_ptr_equal(parts.key.at, body + A3_KEY_AT);
+	assert_int_equal(parts.key.len, A3_KEY_LEN);
+	assert_ptr_equal(parts.cert.at, body + A3_CERT_AT);
+	assert_int_equal(parts.cert.len, A3_CERT_LEN);
+	/* Appendix C.3 shows it as an EC private key. */
+	p = parts.key.at;
+	key = d2i_AutoPrivateKey(NULL, &p, (long)parts.key.len);
+	assert_non_null(key);
+	assert_true(EVP_PKEY_is_a(key, "EC"));
+	EVP_PKEY_free(key);
+	coaps_multipart_write(&again, parts.key_format, parts.key, parts.cert_format, parts.cert);
+	assert_int_equal(again.len, sizeof body);
+	assert_memory_equal(again.at, body, sizeof body);
+	buf_free(&again);
+}
+
+static void
+expect_multipart(const char *hex, int code)
+{
+	struct coaps_multipart parts = { .key_format = -7 };
+	uint8_t body[64];
+	size_t len = strlen(hex) / 2;
+	struct err e = { 0 };
+
+	assert_int_equal(hex_decode(bytes_of_text(hex), body, len, &e), 0);
+	if (coaps_multipart_parse(bytes_of(body, len), &parts, &e) != (code == 0 ? 0 : -1))
+		fail_msg("%s: %s", hex, code == 0 ? e.text : "accepted");
+	if (code != 0) {
+		assert_int_equal(e.code, code);
+		assert_int_equal(parts.key_format, -7);
+	}
+}
+
+static void
+coap_multipart_takes_either_order_and_nothing_else(void **state)
+{
+	(void)state;
+	expect_multipart("8419011c41aa19011941bb", 0);
+	/* RFC 9148, section 4.8: "do not have to be in a particular order". */
+	expect_multipart("8419011941bb19011c41aa", 0);
+	expect_multipart("8419011841aa19011f41bb", 0);
+	/* A number written longer than it has to be is the same number. */
+	expect_multipart("841a0000011c41aa19011941bb", 0);
+
+	expect_multipart("8419011c41aa19011c41bb", ERR_MALFORMED); /* two keys */
+	expect_multipart("8419011941aa19011f41bb", ERR_MALFORMED); /* two certificates */
+	expect_multipart("8419011c41aa183c41bb", ERR_MALFORMED);   /* format 60 */
+	expect_multipart("8419011c40190119", ERR_MALFORMED);
+	expect_multipart("8419011c4019011941bb", ERR_MALFORMED);   /* an empty key */
+	expect_multipart("8219011c41aa", ERR_MALFORMED);
+	expect_multipart("9f19011c41aa19011941bbff", ERR_MALFORMED); /* of no definite length */
+	expect_multipart("8419011c41aa19011941bb00", ERR_MALFORMED); /* left over */
+	expect_multipart("8419011c61aa19011941bb", ERR_MALFORMED);   /* text instead of octets */
+	expect_multipart("8439011c41aa19011941bb", ERR_MALFORMED);   /* a negative number */
+	expect_multipart("84f641aa19011941bb", ERR_MALFORMED);
+	expect_multipart("8419011c42aa", ERR_MALFORMED);             /* cut */
+	expect_multipart("8419011c5bffffffffffffffff", ERR_MALFORMED);
+	expect_multipart("84", ERR_MALFORMED);
+	expect_multipart("", ERR_MALFORMED);
+	expect_multipart("00", ERR_MALFORMED);
+	expect_multipart("a219011c41aa19011941bb", ERR_MALFORMED);   /* a map */
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(coap_path_finds_operation_and_label_below_each_root),
+		cmocka_unit_test(coap_path_takes_the_longest_root_and_no_root_that_is_not_configured),
+		cmocka_unit_test(coap_path_refuses_a_label_of_more_than_64_octets),
+		cmocka_unit_test(coap_discovery_is_the_rfcs_example),
+		cmocka_unit_test(coap_discovery_filters_as_rfc_6690_says),
+		cmocka_unit_test(coap_discovery_stops_at_a_whole_link_when_the_answer_is_full),
+		cmocka_unit_test(coap_multipart_is_figure_2_of_the_rfc),
+		cmocka_unit_test(coap_multipart_reads_and_writes_the_answer_of_appendix_a3),
+		cmocka_unit_test(coap_multipart_takes_either_order_and_nothing_else),
+	};
+
+	return cmocka_run_group_tests_name("coap formats", tests, NULL, NULL);
+}
