@@ -67,7 +67,6 @@ struct said {
 	bool other_token, other_id;
 };
 
-/* The server says something about the last message. */
 static void
 say(struct talk *t, const struct said *s)
 {
