@@ -137,7 +137,6 @@ struct config {
 	int coap_sessions, coap_handshakes; /* per context */
 	int64_t coap_session_timeout_s;
 	int coap_mtu;
-	int64_t coap_separate_s;          /* an answer later than this is announced by an empty acknowledgement */
 
 	struct config_list scep_suffixes; /* "/pkiclient.exe": paths that devices append or have built in */
 

@@ -160,11 +160,8 @@ static const struct config_row coap_rows[] = {
 		"Handshakes under way for each of these threads. A sender of forged addresses can fill less than these." },
 	{ "session_timeout", TYPE_DURATION, AT(config, coap_session_timeout_s), "\"60s\"", SECONDS(1), DAYS(1), NULL,
 		"An idle session ends. Until then a device that has restarted and uses the same UDP port cannot come in." },
-	{ "mtu", TYPE_INT, AT(config, coap_mtu), "1152", 128, 16384, NULL,
+	{ "mtu", TYPE_INT, AT(config, coap_mtu), "1152", 256, 1472, NULL,
 		"Octets of a datagram that is sent, at most. Thin links want less; 256 works." },
-	{ "separate", TYPE_DURATION, AT(config, coap_separate_s), "\"1s\"", 0, SECONDS(60), NULL,
-		"An answer that takes longer than this is announced by an empty acknowledgement, so that the device stops "
-		"sending its request again." },
 };
 
 static const struct config_row trust_rows[] = {

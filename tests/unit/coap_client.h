@@ -1,5 +1,6 @@
 /*
- * coap_client.h - a CoAP client over DTLS made of OpenSSL and octets: sends whatever a test wants, libcoap not involved.
+ * coap_client.h - a CoAP client over DTLS made of OpenSSL and octets. It sends whatever a test wants;
+ * libcoap has no part in it.
  */
 #ifndef TESTS_UNIT_COAP_CLIENT_H
 #define TESTS_UNIT_COAP_CLIENT_H

@@ -143,7 +143,8 @@ coap_message_refuses_values_that_cannot_be(void **state)
 {
 	static const struct coaps_option long_accept[] = { OPTION(11, "est"), OPTION(11, "crts"), OPTION(17, "\x01\x01\x19") };
 	static const struct coaps_option reserved[] = { OPTION(11, "est"), OPTION(11, "sen"), OPTION(27, "\x0f") };
-	static const struct coaps_option long_block[] = { OPTION(11, "est"), OPTION(11, "sen"), OPTION(23, "\x01\x01\x01\x02") };
+	static const struct coaps_option long_block[] = { OPTION(11, "est"), OPTION(11, "sen"),
+		OPTION(23, "\x01\x01\x01\x02") };
 	static const struct coaps_option get_block1[] = { OPTION(11, "est"), OPTION(11, "crts"), OPTION(27, "\x0a") };
 	static const struct coaps_option both[] = { OPTION(11, "est"), OPTION(11, "sen"), OPTION(23, "\x12"),
 		OPTION(27, "\x0a") };

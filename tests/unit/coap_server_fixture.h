@@ -102,7 +102,7 @@ fixture_calls(struct fixture *f)
 	return calls;
 }
 
-/* What the handler saw, to be read after its answer has come: datagrams order nothing in the eyes of TSan, a lock does. */
+/* What the handler saw, read after its answer has come: datagrams order nothing in the eyes of TSan, a lock does. */
 static inline const struct fixture *
 seen(struct fixture *f)
 {
@@ -201,7 +201,7 @@ fixture_teardown(void **state)
 	return 0;
 }
 
-/* One POST of a body in blocks, a new token each; the answer to the last block is in *a. Blocks are sent twice when asked for. */
+/* One POST of a body in blocks, a new token each; twice: each is sent again. The answer to the last one is in *a. */
 static inline void
 fixture_post_blocks(struct client *c, const char *path, struct bytes body, uint32_t szx, bool twice, struct answer *a)
 {

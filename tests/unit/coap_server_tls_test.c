@@ -159,7 +159,8 @@ coap_server_reload_changes_new_sessions_only(void **state)
 	fixture_start(f);
 	client_open(&before, f->port, &f->device);
 	identity_make(&renewed, "renewed", 10);
-	assert_int_equal(coaps_server_reload(f->server, &(struct coaps_tls){ .cert = renewed.cert, .key = renewed.key }, &e), 0);
+	assert_int_equal(coaps_server_reload(f->server,
+		&(struct coaps_tls){ .cert = renewed.cert, .key = renewed.key }, &e), 0);
 	client_open(&after, f->port, &f->device);
 	seen = SSL_get1_peer_certificate(after.ssl);
 	assert_int_equal(X509_cmp(seen, renewed.cert), 0);
