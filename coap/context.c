@@ -117,6 +117,14 @@ wait_for_events(struct coaps_context *context, int64_t until_ms, int64_t now_ms)
 			return;
 }
 
+/* Our separate answers have been taken; a client that has vanished is not waited for. */
+static bool
+acknowledged(struct coaps_context *context, int64_t now_ms)
+{
+	return coap_can_exit(context->coap) == 1 ||
+		now_ms >= atomic_load(&context->common->stop_began_ms) + COAPS_DRAIN_MS;
+}
+
 /* Nothing is under way any more, or time is up. */
 static bool
 is_drained(struct coaps_context *context, int64_t now_ms)
@@ -126,7 +134,7 @@ is_drained(struct coaps_context *context, int64_t now_ms)
 	if (!atomic_load(&common->stopping))
 		return false;
 	return now_ms >= atomic_load(&common->stop_by_ms) ||
-		(context->jobs == NULL && coap_can_exit(context->coap) == 1 && !coaps_sessions_moving(context, now_ms));
+		(context->jobs == NULL && acknowledged(context, now_ms) && !coaps_sessions_moving(context, now_ms));
 }
 
 /* While stopping, what has to be looked at again soon although no event tells. */

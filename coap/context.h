@@ -31,7 +31,7 @@ struct coaps_common {
 	pthread_mutex_t policy_lock;
 	struct coaps_policy *policy; /* under policy_lock */
 	atomic_bool stopping;
-	_Atomic int64_t stop_by_ms;
+	_Atomic int64_t stop_began_ms, stop_by_ms;
 	_Atomic int64_t sessions, handshakes, handshakes_failed, requests, duplicates, uploads_dropped, refused_full;
 };
 

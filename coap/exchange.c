@@ -17,7 +17,16 @@ past_find(struct coaps_exchange *x, const struct coaps_message *m)
 	return NULL;
 }
 
-/* A place for a new message: a free one, or the oldest that is answered. There are more than COAPS_RUNNING_MAX. */
+/* Which of two gives way: what can be done again, then the older. */
+static bool
+gives_way(const struct coaps_past *past, const struct coaps_past *other)
+{
+	if (other == NULL || past->ran != other->ran)
+		return other == NULL || other->ran;
+	return past->at_ms < other->at_ms;
+}
+
+/* A place for a new message: a free one, or one that is answered. There are more than COAPS_RUNNING_MAX. */
 static struct coaps_past *
 past_take(struct coaps_exchange *x, const struct coaps_message *m, int64_t now_ms)
 {
@@ -31,7 +40,7 @@ past_take(struct coaps_exchange *x, const struct coaps_message *m, int64_t now_m
 			oldest = past;
 			break;
 		}
-		if (!coaps_past_running(past) && (oldest == NULL || past->at_ms < oldest->at_ms))
+		if (!coaps_past_running(past) && gives_way(past, oldest))
 			oldest = past;
 	}
 	if (oldest == NULL)
@@ -190,6 +199,7 @@ run_body(struct coaps_exchange *x, struct coaps_past *past, const struct coaps_m
 		return say_code(past, 503, "one at a time", reply);
 	}
 	past->state = PAST_RUNNING;
+	past->ran = m->target.method == COAPS_POST;
 	past->ticket = ++x->next_ticket;
 	*run = (struct coaps_run){
 		.ticket = past->ticket,

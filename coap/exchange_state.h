@@ -20,6 +20,7 @@ struct coaps_past {
 	uint32_t ticket;
 	int64_t at_ms;
 	bool confirmable, has_block1, has_block2;
+	bool ran; /* a POST that was carried out: its duplicate must not be */
 	struct coaps_block block1, block2;
 	struct coaps_target target;
 	int accept;

@@ -182,6 +182,7 @@ stop_contexts(struct coaps_server *server, int64_t grace_s)
 {
 	size_t i;
 
+	atomic_store(&server->common.stop_began_ms, coaps_now_ms());
 	atomic_store(&server->common.stop_by_ms, coaps_now_ms() + grace_s * 1000);
 	atomic_store(&server->common.stopping, true);
 	for (i = 0; i < server->context_count; i++)

@@ -42,6 +42,27 @@ coap_exchange_repeats_the_answer_to_a_duplicate_and_runs_nothing(void **state)
 }
 
 static void
+coap_exchange_knows_the_duplicate_of_a_post_after_many_gets(void **state)
+{
+	struct world *w = *state;
+	struct coaps_message first;
+	int i;
+
+	assert_int_equal(feed(w), COAPS_STEP_RUN);
+	assert_true(answer_with(w, 204, pattern(300)));
+	first = w->m;
+	w->m.target = (struct coaps_target){ .method = COAPS_GET, .op = COAPS_OP_CRTS };
+	for (i = 0; i < 3 * COAPS_PAST_MAX; i++) {
+		w->now_ms += 1000;
+		assert_int_equal(feed(w), COAPS_STEP_RUN);
+		assert_true(answer_with(w, 205, pattern(30)));
+	}
+	w->m = first;
+	assert_int_equal(again(w), COAPS_STEP_REPLAY);
+	assert_int_equal(w->reply.code, 204);
+}
+
+static void
 coap_exchange_takes_the_same_id_with_another_token_for_another_message(void **state)
 {
 	struct world *w = *state;
@@ -183,6 +204,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(coap_exchange_runs_a_whole_request_and_answers_in_the_acknowledgement),
 		TEST(coap_exchange_repeats_the_answer_to_a_duplicate_and_runs_nothing),
+		TEST(coap_exchange_knows_the_duplicate_of_a_post_after_many_gets),
 		TEST(coap_exchange_takes_the_same_id_with_another_token_for_another_message),
 		TEST(coap_exchange_acknowledges_a_duplicate_of_what_still_runs),
 		TEST(coap_exchange_answers_separately_after_an_empty_acknowledgement),
