@@ -118,7 +118,7 @@ static const struct config_row limits_rows[] = {
 		"Requests after which a kept-alive connection is closed." },
 	{ "auth_failures", TYPE_INT, AT(config, limit_auth_failures), "10", 1, 256, NULL,
 		"Wrong secrets, for one asset or from one address, within auth_window; then further attempts "
-		"are refused for auth_lock." },
+		"are refused for auth_lock. Wrong SCEP challenges count for the address alone." },
 	{ "auth_window", TYPE_DURATION, AT(config, limit_auth_window_s), "\"5m\"", SECONDS(1), DAYS(1), NULL,
 		"The time in which wrong secrets are counted." },
 	{ "auth_lock", TYPE_DURATION, AT(config, limit_auth_lock_s), "\"15m\"", SECONDS(1), DAYS(7), NULL,
