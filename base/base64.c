@@ -121,3 +121,42 @@ base64_decode(struct bytes in, struct buf *out, struct err *e)
 	}
 	return decode_end(&d, out, e);
 }
+
+void
+base64url_encode(struct buf *out, struct bytes in)
+{
+	size_t from = out->len;
+
+	base64_encode(out, in, 0);
+	if (buf_failed(out))
+		return;
+	while (out->len > from && out->at[out->len - 1] == '=')
+		out->len--;
+	for (; from < out->len; from++) {
+		if (out->at[from] == '+')
+			out->at[from] = '-';
+		else if (out->at[from] == '/')
+			out->at[from] = '_';
+	}
+}
+
+/* Nothing but the alphabet: no white space, no padding (RFC 7515, section 2: "with all trailing '=' characters omitted"). */
+int
+base64url_decode(struct bytes in, struct buf *out, struct err *e)
+{
+	struct decoder d = { 0 };
+	size_t i;
+
+	for (i = 0; i < in.len; i++) {
+		uint8_t c = in.at[i];
+		int s = c == '-' ? 62 : c == '_' ? 63 : c == '+' || c == '/' ? -1 : sextet(c);
+
+		if (s < 0)
+			return err_set(e, ERR_MALFORMED, "base64url: unexpected octet 0x%02x at %zu", c, i);
+		decode_sextet(&d, s, out);
+	}
+	if (d.have == 1)
+		return err_set(e, ERR_MALFORMED, "base64url: the last group is incomplete");
+	d.pads = d.have == 0 ? 0 : 4 - d.have;
+	return decode_end(&d, out, e);
+}

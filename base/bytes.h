@@ -89,5 +89,8 @@ MUST_USE int hex_decode(struct bytes in, uint8_t *out, size_t out_len, struct er
  */
 void base64_encode(struct buf *out, struct bytes in, size_t wrap);
 MUST_USE int base64_decode(struct bytes in, struct buf *out, struct err *e);
+/* The URL alphabet without padding (RFC 7515, section 2). Decoding takes that and nothing else. */
+void base64url_encode(struct buf *out, struct bytes in);
+MUST_USE int base64url_decode(struct bytes in, struct buf *out, struct err *e);
 
 #endif

@@ -220,10 +220,52 @@ base64_decode_refuses_what_is_not_canonical(void **state)
 	}
 }
 
+static void
+base64url_goes_both_ways_without_padding(void **state)
+{
+	static const struct { const char *octets, *text; } vectors[] = {
+		{ "", "" }, { "f", "Zg" }, { "fo", "Zm8" }, { "foo", "Zm9v" }, { "\xfb\xff\xfe", "-__-" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+		struct buf text = { 0 }, back = { 0 };
+		struct err e = { 0 };
+
+		base64url_encode(&text, bytes_of_text(vectors[i].octets));
+		assert_string_equal(buf_text(&text), vectors[i].text);
+		assert_int_equal(base64url_decode(bytes_of_text(vectors[i].text), &back, &e), 0);
+		assert_true(bytes_equal_text(buf_bytes(&back), vectors[i].octets));
+		buf_free(&text);
+		buf_free(&back);
+	}
+}
+
+static void
+base64url_decode_refuses_padding_space_and_the_other_alphabet(void **state)
+{
+	static const char *const bad[] = { "Z", "Zg==", "Zm8=", "Zm9v\n", "Zm 9v", "+//+", "Zh", "Zm9", "Zm9vZ" };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct buf out = { 0 };
+		struct err e = { 0 };
+
+		if (base64url_decode(bytes_of_text(bad[i]), &out, &e) == 0)
+			fail_msg("accepted: %s", bad[i]);
+		assert_int_equal(e.code, ERR_MALFORMED);
+		buf_free(&out);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(base64url_goes_both_ways_without_padding),
+		cmocka_unit_test(base64url_decode_refuses_padding_space_and_the_other_alphabet),
 		cmocka_unit_test(bytes_equal_compares_length_and_contents),
 		cmocka_unit_test(buf_grows_and_keeps_its_contents),
 		cmocka_unit_test(buf_text_of_an_empty_buffer_is_an_empty_string),
