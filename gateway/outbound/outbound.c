@@ -124,6 +124,38 @@ set_rules(struct setup *s, const struct outbound *client, int64_t deadline_ms)
 	}
 }
 
+static size_t
+give_body(char *at, size_t size, size_t count, void *arg)
+{
+	struct cursor *body = arg;
+	size_t room = size * count, left = cursor_left(body);
+	struct bytes part = cursor_take(body, left < room ? left : room);
+
+	if (part.len != 0)
+		memcpy(at, part.at, part.len);
+	return part.len;
+}
+
+/* libcurl begins anew on another connection only when it can give the body again from its start. */
+static int
+refuse_rewind(void *arg, curl_off_t offset, int origin)
+{
+	(void)arg;
+	(void)offset;
+	(void)origin;
+	return CURL_SEEKFUNC_FAIL;
+}
+
+static void
+set_body_once(struct setup *s, struct cursor *body)
+{
+	if (s->code == CURLE_OK)
+		s->code = curl_easy_setopt(s->handle, CURLOPT_READFUNCTION, give_body);
+	if (s->code == CURLE_OK)
+		s->code = curl_easy_setopt(s->handle, CURLOPT_SEEKFUNCTION, refuse_rewind);
+	set_pointer(s, CURLOPT_READDATA, body);
+}
+
 static bool
 is_token(const char *text)
 {
@@ -184,7 +216,7 @@ make_headers(const struct outbound *client, const struct outbound_request *reque
 }
 
 static void
-set_request(struct setup *s, const struct outbound_request *request, struct curl_slist *headers)
+set_request(struct setup *s, const struct outbound_request *request, struct curl_slist *headers, struct cursor *body)
 {
 	bool has_body = request->body.at != NULL;
 
@@ -196,7 +228,10 @@ set_request(struct setup *s, const struct outbound_request *request, struct curl
 	else {
 		if (has_body || strcmp(request->method, "POST") == 0) {
 			set_long(s, CURLOPT_POST, 1);
-			set_text(s, CURLOPT_POSTFIELDS, has_body ? (const char *)request->body.at : "");
+			if (request->once && has_body)
+				set_body_once(s, body);
+			else
+				set_text(s, CURLOPT_POSTFIELDS, has_body ? (const char *)request->body.at : "");
 			if (s->code == CURLE_OK)
 				s->code = curl_easy_setopt(s->handle, CURLOPT_POSTFIELDSIZE_LARGE,
 					(curl_off_t)request->body.len);
@@ -233,6 +268,19 @@ take_type(CURL *handle, char *out, size_t size)
 		out[i] = (char)tolower((unsigned char)out[i]);
 }
 
+/* The last answer's, exactly as it stands there: libcurl's own reading of it would resolve it to a URL. */
+static void
+take_location(CURL *handle, char *out, size_t size)
+{
+	struct curl_header *header = NULL;
+
+	out[0] = '\0';
+	if (curl_easy_header(handle, "Location", 0, CURLH_HEADER, -1, &header) != CURLHE_OK || header == NULL ||
+	    strlen(header->value) >= size)
+		return;
+	text_escape(out, size, bytes_of_text(header->value));
+}
+
 static void
 take_answer(CURL *handle, struct sink *sink, struct outbound_answer *out)
 {
@@ -246,6 +294,7 @@ take_answer(CURL *handle, struct sink *sink, struct outbound_answer *out)
 	out->status = (int)status;
 	out->retry_after_s = retry_s < 0 ? 0 : retry_s > OUTBOUND_RETRY_MAX_S ? OUTBOUND_RETRY_MAX_S : retry_s;
 	take_type(handle, out->content_type, sizeof out->content_type);
+	take_location(handle, out->location, sizeof out->location);
 }
 
 static int64_t
@@ -253,6 +302,15 @@ deadline_of(const struct outbound *client, const struct outbound_request *reques
 {
 	return request->deadline_ms >= 1 && request->deadline_ms < client->deadline_ms ? request->deadline_ms :
 		client->deadline_ms;
+}
+
+/* The head goes out in one piece with what precedes the body: once it has left us, the service may have acted. */
+static bool
+was_sent(CURL *handle)
+{
+	long octets = 0;
+
+	return curl_easy_getinfo(handle, CURLINFO_REQUEST_SIZE, &octets) != CURLE_OK || octets > 0;
 }
 
 /* reach: connect only. Whether the handle's connections can be used again is in *keep. */
@@ -263,6 +321,7 @@ perform(const struct outbound *client, CURL *handle, const struct outbound_reque
 	CLEANUP(buf) struct buf url = { 0 };
 	CLEANUP(headers) struct curl_slist *headers = NULL;
 	CLEANUP(sink) struct sink sink = { .limit = client->answer_max };
+	struct cursor body = cursor_of(request->body);
 	struct setup setup = { .handle = handle };
 	char detail[CURL_ERROR_SIZE] = "";
 	int64_t deadline_ms = deadline_of(client, request);
@@ -274,7 +333,7 @@ perform(const struct outbound *client, CURL *handle, const struct outbound_reque
 	set_rules(&setup, client, deadline_ms);
 	set_text(&setup, CURLOPT_URL, buf_text(&url));
 	set_pointer(&setup, CURLOPT_ERRORBUFFER, detail);
-	set_request(&setup, request, headers);
+	set_request(&setup, request, headers, &body);
 	set_sink(&setup, &sink);
 	set_long(&setup, CURLOPT_CONNECT_ONLY, reach ? 1 : 0);
 	if (setup.code != CURLE_OK)
@@ -282,6 +341,8 @@ perform(const struct outbound *client, CURL *handle, const struct outbound_reque
 			client->name, curl_easy_strerror(setup.code));
 	setup.code = curl_easy_perform(handle);
 	*keep = setup.code == CURLE_OK && !reach;
+	if (request->sent != NULL)
+		*request->sent = was_sent(handle);
 	if (setup.code != CURLE_OK)
 		return outbound_failure(client, handle, setup.code, sink.stop, detail, deadline_ms, e);
 	if (!reach)
@@ -297,6 +358,8 @@ outbound_call(struct outbound *client, const struct outbound_request *request, s
 	bool keep;
 	int rc;
 
+	if (request->sent != NULL)
+		*request->sent = false;
 	if (outbound_pool_take(client, &handle, e) != 0)
 		return -1;
 	rc = perform(client, handle, request, false, out, &keep, e);

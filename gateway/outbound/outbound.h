@@ -57,6 +57,10 @@ struct outbound_request {
 	size_t header_count;
 	struct bytes body;       /* at NULL: no body */
 	int64_t deadline_ms;     /* 0: the client's; never more than that */
+	/* For what must not happen twice: a request with a body is not sent again when a kept connection turns out
+	   to be dead. sent, when not NULL, says after a failure whether any of it may have reached the service. */
+	bool once;
+	bool *sent;
 };
 
 struct outbound_answer {
@@ -64,6 +68,7 @@ struct outbound_answer {
 	struct buf body;         /* free with outbound_answer_free(), which overwrites it */
 	char content_type[64];   /* media type in lower case without parameters, escaped; "": none */
 	int64_t retry_after_s;   /* Retry-After, at most OUTBOUND_RETRY_MAX_S; 0: none */
+	char location[256];      /* Location as it was sent, escaped; "": none, or too long. Nothing follows it by itself */
 };
 void outbound_answer_free(struct outbound_answer *answer);
 
