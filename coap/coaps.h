@@ -20,7 +20,7 @@
 
 /* RFC 9148, section 4.1: crts sen sren att skg skc. */
 enum coaps_op {
-	COAPS_OP_NONE = 0,
+	COAPS_OP_NONE = 0, /* discovery: /.well-known/core */
 	COAPS_OP_CRTS,
 	COAPS_OP_SEN,
 	COAPS_OP_SREN,
@@ -57,6 +57,7 @@ struct coaps_request {
 	int content_format;            /* COAPS_FORMAT_* or another number; COAPS_FORMAT_NONE: absent */
 	int accept;                    /* the same */
 	struct bytes body;
+	const char *query;             /* of a discovery, its parts joined by "&"; "" otherwise */
 	const struct coaps_peer *peer;
 };
 
@@ -88,8 +89,6 @@ struct coaps_settings {
 	size_t listen_count;
 	const char *const *roots;     /* beside "/.well-known/est": "/est"; each begins with "/" */
 	size_t root_count;
-	const char *const *labels;    /* that discovery lists beside the default one; may be NULL */
-	size_t label_count;
 	struct coaps_tls tls;
 	int contexts;                 /* one thread each; 0: one per core */
 	int workers;
@@ -100,6 +99,8 @@ struct coaps_settings {
 	int body_max;                 /* <= COAPS_BODY_MAX */
 	int queue_max;                /* whole requests that wait for a worker; past it 5.03 with Max-Age */
 	int separate_ms;              /* an answer later than this is preceded by an empty acknowledgement */
+	int late_ms;                  /* later than this it is 5.03 with Max-Age, and the handler's answer goes nowhere; a
+	                                 key that is being made is waited for */
 	coaps_handler handler;
 	void *arg;
 	void (*log)(int level, const char *text); /* libcoap's own messages, escaped; level as in syslog(3) */
@@ -109,6 +110,7 @@ struct coaps_stats {
 	int64_t sessions;             /* open now */
 	int64_t handshakes_total, handshakes_failed_total;
 	int64_t requests_total, duplicates_total, uploads_dropped_total, refused_full_total;
+	int64_t superseded_total;     /* connections that gave way to a new handshake from their address and port */
 };
 
 struct coaps_server;

@@ -166,6 +166,7 @@ run(void *arg)
 		ERR_clear_error();
 		(void)coap_io_process(context->coap, COAP_IO_NO_WAIT);
 		now_ms = coaps_now_ms();
+		coaps_hello_consider(context, now_ms);
 		delay_ms = coaps_jobs_delay(context, now_ms);
 		if (now_ms - context->sweep_ms < COAPS_SWEEP_MS)
 			continue;

@@ -23,6 +23,12 @@
 #define COAPS_RECORD_MAX   37    /* octets DTLS adds with AES-GCM: header 13, nonce 8, tag 16; CCM_8 adds 29 */
 #define COAPS_RECEIVE_MAX  1472  /* octets of a datagram that libcoap receives (COAP_RXBUFFER_SIZE) */
 #define COAPS_MTU_MIN      256
+/*
+ * Times a flight of a handshake is sent again, after 1, 2, 4, ... seconds: a minute in all. libcoap's own four times are half
+ * a minute, which one in three hundred handshakes exceeds where 15 % of the datagrams are lost.
+ */
+#define COAPS_FLIGHTS_MAX  5
+#define COAPS_LIVELY_MS    1000  /* a connection that spoke so lately is not given up for a new ClientHello */
 
 /* What all contexts of a server share. Any thread. */
 struct coaps_common {
@@ -33,10 +39,19 @@ struct coaps_common {
 	atomic_bool stopping;
 	_Atomic int64_t stop_began_ms, stop_by_ms;
 	_Atomic int64_t sessions, handshakes, handshakes_failed, requests, duplicates, uploads_dropped, refused_full;
+	_Atomic int64_t superseded;
 };
 
 struct coaps_slot;
 struct coaps_job;
+
+/* The last ClientHello that came where a connection is already. */
+struct coaps_hello {
+	struct coaps_slot *slot; /* NULL: none */
+	bool again; /* the next read of the connection's BIO gets it once more */
+	size_t len;
+	uint8_t octets[COAPS_RECEIVE_MAX];
+};
 
 struct coaps_context {
 	struct coaps_common *common;
@@ -52,19 +67,23 @@ struct coaps_context {
 	int slot_count;
 	struct coaps_job *jobs, *jobs_end; /* under way, the oldest first */
 	struct coaps_job *waiting;         /* the oldest that may need an empty acknowledgement */
+	struct coaps_job *hopeful;         /* the oldest that has not been told to ask again */
 	size_t held;
 	int64_t sweep_ms;
+	struct coaps_hello hello;
 };
 
 /* One DTLS connection: lives as long as its SSL. */
 struct coaps_slot {
 	struct coaps_slot *before, *after;
 	struct coaps_context *context;
+	SSL *ssl;
 	coap_session_t *session; /* NULL during the handshake */
 	struct coaps_identity *identity;
 	struct coaps_exchange *exchange;
 	size_t held;
 	int jobs;
+	int64_t answered_ms; /* when the last job was */
 };
 
 /* A request under way. */
@@ -73,11 +92,13 @@ struct coaps_job {
 	struct coaps_job *before, *after;
 	struct coaps_context *context;
 	struct coaps_slot *slot; /* NULL: the connection has ended, and nobody waits */
-	coap_session_t *session; /* referenced */
+	coap_session_t *session; /* referenced; NULL with the slot */
 	struct coaps_identity *identity;
 	struct buf body;
+	char query[COAPS_QUERY_MAX + 1];
 	uint32_t ticket;
 	int64_t since_ms;
+	bool late; /* its client has been told to ask again */
 };
 
 int64_t coaps_now_ms(void);
@@ -94,8 +115,16 @@ void coaps_context_free(struct coaps_context *context); /* after its thread and 
 MUST_USE int coaps_sessions_setup(struct coaps_context *context, struct err *e);
 /* Keeps the sum of what the session holds, and drops the stalest bodies above COAPS_HELD_MAX. */
 void coaps_slot_account(struct coaps_slot *slot);
+void coaps_slot_end(struct coaps_slot *slot); /* and with it the connection */
+/* A message that is certainly the peer's came after since_ms. */
+bool coaps_slot_said_something(const struct coaps_slot *slot, int64_t since_ms);
 void coaps_sessions_sweep(struct coaps_context *context, int64_t now_ms);
 bool coaps_sessions_moving(const struct coaps_context *context, int64_t now_ms);
+
+/* hello.c */
+void coaps_hello_watch(struct coaps_slot *slot);
+/* After libcoap's turn: a device that proves to be at the address takes its old connection's place. */
+void coaps_hello_consider(struct coaps_context *context, int64_t now_ms);
 
 /* request.c */
 MUST_USE int coaps_requests_setup(struct coaps_context *context, struct err *e);
@@ -106,7 +135,9 @@ MUST_USE bool coaps_job_begin(struct coaps_slot *slot, const struct coaps_messag
 	int64_t now_ms);
 void coaps_job_done(struct coaps_work *work); /* a worker's thread */
 void coaps_jobs_deliver(struct coaps_context *context, int64_t now_ms);
-/* Sends empty acknowledgements that are due; returns when the next one is, or INT64_MAX. */
+/* The same request of the same peer takes long already: another worker would be no quicker. */
+bool coaps_job_is_known(const struct coaps_slot *slot, const struct coaps_message *message, struct bytes body);
+/* Sends empty acknowledgements and 5.03 that are due; returns when the next one is, or INT64_MAX. */
 int64_t coaps_jobs_delay(struct coaps_context *context, int64_t now_ms);
 void coaps_jobs_forget_slot(struct coaps_context *context, const struct coaps_slot *slot);
 void coaps_jobs_free(struct coaps_context *context);

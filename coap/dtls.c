@@ -11,6 +11,9 @@
 #define CIPHERS "ECDHE-ECDSA-AES128-CCM8:ECDHE-ECDSA-AES128-GCM-SHA256"
 /* Octets of plaintext in a record: all that is sent fits a datagram, and buffers follow this. */
 #define FRAGMENT_MAX 2048
+/* RFC 8422, section 5.1.1 */
+#define GROUP_P256   23
+#define GROUP_X25519 29
 
 struct coaps_policy {
 	atomic_int refs;
@@ -110,11 +113,49 @@ offers_extended_master_secret(SSL *ssl)
 	return SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_extended_master_secret, &value, &len) == 1;
 }
 
+/* Whether the client's supported_groups (RFC 8422, section 5.1.1) name X25519 before P-256. */
+static bool
+prefers_x25519(SSL *ssl)
+{
+	const unsigned char *value;
+	struct cursor c;
+	size_t len;
+
+	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_supported_groups, &value, &len) != 1)
+		return false;
+	c = cursor_of(bytes_of(value, len));
+	(void)cursor_take(&c, 2);
+	while (cursor_left(&c) >= 2) {
+		unsigned group = cursor_u8(&c);
+
+		group = group << 8 | cursor_u8(&c);
+		if (group == GROUP_X25519 || group == GROUP_P256)
+			return group == GROUP_X25519;
+	}
+	return false;
+}
+
+/*
+ * RFC 8422, section 5.1: in TLS 1.2 these are also the curves of ECDSA keys in certificates. So who does not offer P-256
+ * cannot be shown our certificate, and P-384 is there for the certificates of clients: for the key exchange it is never
+ * chosen, because P-256 is offered as well.
+ */
+static bool
+set_groups(SSL *ssl)
+{
+	int groups[] = { NID_X9_62_prime256v1, NID_X25519, NID_secp384r1 };
+
+	if (prefers_x25519(ssl)) {
+		groups[0] = NID_X25519;
+		groups[1] = NID_X9_62_prime256v1;
+	}
+	return SSL_set1_groups(ssl, groups, sizeof groups / sizeof groups[0]) == 1;
+}
+
 bool
 coaps_policy_apply(const struct coaps_policy *policy, SSL *ssl, int mtu)
 {
 	SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
-	int groups[] = { NID_X9_62_prime256v1, NID_X25519 };
 
 	if (!offers_extended_master_secret(ssl))
 		return false;
@@ -129,7 +170,7 @@ coaps_policy_apply(const struct coaps_policy *policy, SSL *ssl, int mtu)
 	SSL_set_max_cert_list(ssl, COAPS_CHAIN_OCTETS_MAX);
 	(void)SSL_set_mtu(ssl, mtu);
 	return SSL_set_min_proto_version(ssl, DTLS1_2_VERSION) == 1 && SSL_set_cipher_list(ssl, CIPHERS) == 1 &&
-		SSL_set1_groups(ssl, groups, 2) == 1 && SSL_use_certificate(ssl, policy->cert) == 1 &&
+		set_groups(ssl) && SSL_use_certificate(ssl, policy->cert) == 1 &&
 		SSL_use_PrivateKey(ssl, policy->key) == 1 &&
 		SSL_set1_chain(ssl, policy->chain) == 1;
 }

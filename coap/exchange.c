@@ -95,6 +95,16 @@ say_code(struct coaps_past *past, int code, const char *why, struct coaps_reply 
 	return say(past, reply);
 }
 
+/* RFC 7252, section 5.9.2.9: "The response SHOULD include a Size1 Option". */
+static enum coaps_step
+say_too_large(const struct coaps_exchange *x, struct coaps_past *past, struct coaps_reply *reply)
+{
+	past->reply.has_size1 = true;
+	past->reply.size1 = (uint32_t)x->limits.body_max;
+	buf_printf(&past->payload, "a body has at most %zu octets", x->limits.body_max);
+	return say_code(past, 413, "", reply);
+}
+
 /* RFC 7252, section 4.2: a duplicate of a confirmable message is acknowledged again, with the same answer. */
 static enum coaps_step
 repeat(struct coaps_past *past, struct coaps_reply *reply)
@@ -117,12 +127,6 @@ repeat(struct coaps_past *past, struct coaps_reply *reply)
 	default:
 		return COAPS_STEP_DUPLICATE;
 	}
-}
-
-static bool
-target_equal(const struct coaps_target *a, const struct coaps_target *b)
-{
-	return a->method == b->method && a->op == b->op && strcmp(a->label, b->label) == 0;
 }
 
 /* A later block may leave out what the first one said; it cannot say something else. */
@@ -158,6 +162,7 @@ say_slice(struct coaps_exchange *x, struct coaps_past *past, struct bytes body, 
 	/* The same octets in smaller blocks have larger numbers. */
 	if (num > 0)
 		num <<= asked - szx;
+	past->offset = (size_t)num * coaps_block_size(szx);
 	if (!coaps_body_slice(body, num, szx, &slice, &more))
 		return say_code(past, 400, "no such block", reply);
 	if (more || past->has_block2) {
@@ -174,10 +179,14 @@ continue_download(struct coaps_exchange *x, struct coaps_past *past, int64_t now
 	struct coaps_exchange_download *d = &x->download;
 
 	d->at_ms = now_ms;
+	past->secret = d->secret;
 	past->reply.code = d->code;
 	past->reply.content_format = d->content_format;
 	past->reply.max_age_s = d->max_age_s;
 	(void)say_slice(x, past, buf_bytes(&d->body), reply);
+	/* Who asks for a block has those before it. */
+	if (d->secret)
+		coaps_exchange_wipe(x, past);
 	/* When its last block goes out a secret goes; a retransmitted request finds that block in past. */
 	if (d->secret && reply->has_block2 && !reply->block2.more)
 		coaps_exchange_download_drop(d);
@@ -220,7 +229,7 @@ upload_find(struct coaps_exchange *x, const struct coaps_message *m)
 	for (i = 0; i < COAPS_UPLOADS_MAX; i++) {
 		struct coaps_exchange_upload *upload = &x->uploads[i];
 
-		if (upload->blocks != NULL && target_equal(&upload->target, &m->target)) {
+		if (upload->blocks != NULL && coaps_target_equal(&upload->target, &m->target)) {
 			/* RFC 7959, section 2.5: a new sequence "simply overwrites the context". */
 			if (m->block1.num == 0 && coaps_upload_has_first(upload->blocks))
 				coaps_exchange_upload_drop(upload);
@@ -252,10 +261,7 @@ refuse_block(struct coaps_exchange *x, struct coaps_exchange_upload *upload, str
 	case COAPS_UPLOAD_BAD:
 		return say_code(past, 400, "the block's length is not its size", reply);
 	case COAPS_UPLOAD_TOO_LARGE:
-		/* RFC 7252, section 5.9.2.9: "The response SHOULD include a Size1 Option". */
-		past->reply.has_size1 = true;
-		past->reply.size1 = (uint32_t)x->limits.body_max;
-		return say_code(past, 413, "", reply);
+		return say_too_large(x, past, reply);
 	case COAPS_UPLOAD_NOMEM:
 		past->reply.max_age_s = COAPS_BUSY_MAX_AGE_S;
 		return say_code(past, 503, "", reply);
@@ -305,6 +311,7 @@ coaps_exchange_feed(struct coaps_exchange *x, const struct coaps_message *m, int
 	struct buf body = { 0 };
 
 	x->touched_ms = now_ms;
+	coaps_exchange_wipe_sent(x, now_ms);
 	if (past != NULL && (coaps_past_running(past) || past->at_ms + COAPS_PAST_MS > now_ms))
 		return repeat(past, reply);
 	if (past != NULL)
@@ -315,18 +322,15 @@ coaps_exchange_feed(struct coaps_exchange *x, const struct coaps_message *m, int
 	if (m->has_block1)
 		return take_block(x, past, m, now_ms, reply, run);
 	if (m->has_block2 && m->block2.num > 0) {
-		if (x->download.present && target_equal(&x->download.target, &m->target) &&
+		if (x->download.present && coaps_target_equal(&x->download.target, &m->target) &&
 		    format_agrees(x->download.accept, m->accept))
 			return continue_download(x, past, now_ms, reply);
 		/* A GET may be asked again; what a POST has done is not done again for a late block. */
 		if (m->target.method != COAPS_GET)
 			return say_code(past, 408, "the answer is gone", reply);
 	}
-	if (m->payload.len > x->limits.body_max) {
-		past->reply.has_size1 = true;
-		past->reply.size1 = (uint32_t)x->limits.body_max;
-		return say_code(past, 413, "", reply);
-	}
+	if (m->payload.len > x->limits.body_max)
+		return say_too_large(x, past, reply);
 	buf_append_bytes(&body, m->payload);
 	return run_body(x, past, m, &body, reply, run);
 }
@@ -389,6 +393,7 @@ coaps_exchange_answer(struct coaps_exchange *x, uint32_t ticket, struct coaps_an
 		buf_free_secret(&answer->body);
 		return true;
 	}
+	past->secret = answer->secret;
 	past->reply.content_format = answer->body.len > 0 ? answer->content_format : COAPS_FORMAT_NONE;
 	(void)say_slice(x, past, buf_bytes(&answer->body), reply);
 	if (!reply->has_block2 || !reply->block2.more) {

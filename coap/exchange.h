@@ -14,9 +14,11 @@
 #define COAPS_RUNNING_MAX    4      /* requests of one session that run at a time; more is 5.03 */
 #define COAPS_UPLOADS_MAX    2      /* bodies one session sends at a time; the older one gives way */
 #define COAPS_PAST_MS        247000 /* RFC 7252, section 4.8.2: EXCHANGE_LIFETIME */
+#define COAPS_SECRET_MS      60000  /* a private key's last block; RFC 7252, section 4.8.2: "MAX_TRANSMIT_SPAN" is 45 s */
 #define COAPS_UPLOAD_IDLE_MS 60000  /* a body whose next block does not come is dropped */
 #define COAPS_ANSWER_IDLE_MS 60000  /* an answer whose next block is not asked for is dropped */
 #define COAPS_BUSY_MAX_AGE_S 5      /* of a 5.03 that is ours */
+#define COAPS_LATE_MAX_AGE_S 10     /* of a 5.03 because the answer takes long */
 
 /* The largest header: 4, token 8, Content-Format 3, Max-Age 5, Block2 4, Block1 5, Size1 6, payload marker 1. */
 #define COAPS_HEADER_MAX 36

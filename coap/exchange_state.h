@@ -21,6 +21,8 @@ struct coaps_past {
 	int64_t at_ms;
 	bool confirmable, has_block1, has_block2;
 	bool ran; /* a POST that was carried out: its duplicate must not be */
+	bool secret; /* the payload is of a private key: overwritten as soon as nobody needs it */
+	size_t offset; /* of the payload in its body */
 	struct coaps_block block1, block2;
 	struct coaps_target target;
 	int accept;
@@ -57,6 +59,11 @@ struct coaps_exchange {
 };
 
 void coaps_past_drop(struct coaps_past *past);
+bool coaps_target_equal(const struct coaps_target *a, const struct coaps_target *b);
+/* Overwrites the secret blocks of the same answer that come before past's. */
+void coaps_exchange_wipe(struct coaps_exchange *x, const struct coaps_past *past);
+/* Overwrites secrets that went out as messages of their own, or that nobody can be asking for any more. */
+void coaps_exchange_wipe_sent(struct coaps_exchange *x, int64_t now_ms);
 bool coaps_past_running(const struct coaps_past *past);
 void coaps_exchange_upload_drop(struct coaps_exchange_upload *upload);
 void coaps_exchange_download_drop(struct coaps_exchange_download *download);

@@ -13,13 +13,20 @@
 MUST_USE int coaps_path_parse(const struct bytes *segments, size_t count, const char *const *roots,
 	size_t root_count, enum coaps_op *op, char label[EST_LABEL_MAX + 1], struct err *e);
 
+/* What discovery says of one label. */
+struct coaps_offer {
+	const char *label; /* "" for the default one */
+	unsigned ops;      /* bits 1U << enum coaps_op; COAPS_OFFER_ALL */
+};
+#define COAPS_OFFER_ALL 0x7eU
+
 /*
  * The answer to GET /.well-known/core (RFC 6690; RFC 9148, section 4.1), filtered by
- * the query, NULL or "rt=ace.est*" or "rt=ace.est.sen" or "href=...": links for the default label, and for each
- * label, under each root, appended.
+ * the query, empty or "rt=ace.est*" or "rt=ace.est.sen" or "href=...": links for each label under each root, the default
+ * root after the others, appended. At most COAPS_BODY_MAX octets of whole links.
  */
-void coaps_links_write(struct buf *out, const char *const *roots, size_t root_count, const char *const *labels,
-	size_t label_count, struct bytes query);
+void coaps_links_write(struct buf *out, const char *const *roots, size_t root_count,
+	const struct coaps_offer *offers, size_t offer_count, struct bytes query);
 
 /*
  * application/multipart-core (RFC 8710; RFC 9148, section 4.8): a CBOR array of

@@ -73,6 +73,8 @@ job_unlink(struct coaps_job *job)
 
 	if (context->waiting == job)
 		context->waiting = job->after;
+	if (context->hopeful == job)
+		context->hopeful = job->after;
 	if (job->before == NULL)
 		context->jobs = job->after;
 	else
@@ -89,7 +91,6 @@ job_free(struct coaps_job *job)
 	job_unlink(job);
 	if (job->slot != NULL)
 		job->slot->jobs--;
-	/* A session whose connection has ended goes once nobody refers to it. */
 	coap_session_release(job->session);
 	coaps_identity_unref(job->identity);
 	buf_free_secret(&job->body);
@@ -119,6 +120,8 @@ coaps_job_begin(struct coaps_slot *slot, const struct coaps_message *m, struct c
 	memcpy(job->work.request.label, m->target.label, sizeof job->work.request.label);
 	job->work.request.content_format = run->content_format;
 	job->work.request.accept = run->accept;
+	memcpy(job->query, m->query, sizeof job->query);
+	job->work.request.query = job->query;
 	job->work.request.body = buf_bytes(&job->body);
 	job->work.request.peer = coaps_identity_peer(job->identity);
 	job->before = context->jobs_end;
@@ -129,6 +132,8 @@ coaps_job_begin(struct coaps_slot *slot, const struct coaps_message *m, struct c
 	context->jobs_end = job;
 	if (context->waiting == NULL)
 		context->waiting = job;
+	if (context->hopeful == NULL)
+		context->hopeful = job;
 	slot->jobs++;
 	if (coaps_pool_put(context->common->pool, &job->work))
 		return true;
@@ -164,6 +169,7 @@ deliver(struct coaps_job *job, int64_t now_ms)
 		answer->code = 500;
 		answer->max_age_s = 0;
 	}
+	slot->answered_ms = now_ms;
 	if (coaps_exchange_answer(slot->exchange, job->ticket, answer, now_ms, &reply))
 		coaps_reply_send(slot, &reply);
 	/* Sending may have ended the connection. */
@@ -189,10 +195,64 @@ coaps_jobs_deliver(struct coaps_context *context, int64_t now_ms)
 	}
 }
 
+bool
+coaps_job_is_known(const struct coaps_slot *slot, const struct coaps_message *m, struct bytes body)
+{
+	const struct coaps_job *job;
+
+	for (job = slot->context->jobs; job != NULL; job = job->after)
+		if (job->late && job->work.request.op == m->target.op &&
+		    strcmp(job->work.request.label, m->target.label) == 0 && bytes_equal(buf_bytes(&job->body), body) &&
+		    X509_cmp(job->work.request.peer->cert, coaps_identity_peer(slot->identity)->cert) == 0)
+			return true;
+	return false;
+}
+
+/* The key would be lost with its answer, and made anew. */
+static bool
+makes_key(const struct coaps_job *job)
+{
+	return job->work.request.op == COAPS_OP_SKG || job->work.request.op == COAPS_OP_SKC;
+}
+
+/*
+ * RFC 9148, section 4.7: "If the server is very slow [...] it SHOULD respond with [...] 5.03 (Service unavailable) and a
+ * Max-Age Option". The worker goes on: the identical request will find what came of this one.
+ */
+static void
+give_up(struct coaps_job *job, int64_t now_ms)
+{
+	struct coaps_answer answer = { .code = 503, .max_age_s = COAPS_LATE_MAX_AGE_S };
+	struct coaps_reply reply;
+
+	job->late = true;
+	buf_append_text(&answer.body, "this takes longer");
+	if (job->slot != NULL && coaps_exchange_answer(job->slot->exchange, job->ticket, &answer, now_ms, &reply))
+		coaps_reply_send(job->slot, &reply);
+	buf_free(&answer.body);
+}
+
+static int64_t
+give_up_late(struct coaps_context *context, int64_t now_ms)
+{
+	int64_t late_ms = context->common->settings.late_ms;
+
+	while (context->hopeful != NULL && context->hopeful->since_ms + late_ms <= now_ms) {
+		struct coaps_job *job = context->hopeful;
+
+		context->hopeful = job->after;
+		if (!makes_key(job))
+			give_up(job, now_ms);
+	}
+	return context->hopeful == NULL ? INT64_MAX : context->hopeful->since_ms + late_ms;
+}
+
 int64_t
 coaps_jobs_delay(struct coaps_context *context, int64_t now_ms)
 {
 	int64_t separate_ms = context->common->settings.separate_ms;
+	int64_t late_by_ms = give_up_late(context, now_ms);
+	int64_t separate_by_ms;
 
 	while (context->waiting != NULL && context->waiting->since_ms + separate_ms <= now_ms) {
 		struct coaps_job *job = context->waiting;
@@ -202,7 +262,8 @@ coaps_jobs_delay(struct coaps_context *context, int64_t now_ms)
 		if (job->slot != NULL && coaps_exchange_delay(job->slot->exchange, job->ticket, &reply))
 			coaps_reply_send(job->slot, &reply);
 	}
-	return context->waiting == NULL ? INT64_MAX : context->waiting->since_ms + separate_ms;
+	separate_by_ms = context->waiting == NULL ? INT64_MAX : context->waiting->since_ms + separate_ms;
+	return separate_by_ms < late_by_ms ? separate_by_ms : late_by_ms;
 }
 
 void
@@ -212,9 +273,14 @@ coaps_jobs_forget_slot(struct coaps_context *context, const struct coaps_slot *s
 
 	if (slot->jobs == 0)
 		return;
-	for (job = context->jobs; job != NULL; job = job->after)
-		if (job->slot == slot)
-			job->slot = NULL;
+	for (job = context->jobs; job != NULL; job = job->after) {
+		if (job->slot != slot)
+			continue;
+		job->slot = NULL;
+		/* While anybody refers to it, libcoap keeps the session, and nobody gets in from its address. */
+		coap_session_release(job->session);
+		job->session = NULL;
+	}
 }
 
 void

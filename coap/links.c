@@ -5,16 +5,16 @@
 
 /* RFC 9148, section 4.1, the example of a discovery response. */
 static const struct {
-	const char *op;
+	enum coaps_op op;
 	const char *formats;
 	bool quoted;
 } links[] = {
-	{ "crts", "281 287", true },
-	{ "sen", "281 287", true },
-	{ "sren", "281 287", true },
-	{ "att", "285", false },
-	{ "skg", "62", false },
-	{ "skc", "62", false },
+	{ COAPS_OP_CRTS, "281 287", true },
+	{ COAPS_OP_SEN, "281 287", true },
+	{ COAPS_OP_SREN, "281 287", true },
+	{ COAPS_OP_ATT, "285", false },
+	{ COAPS_OP_SKG, "62", false },
+	{ COAPS_OP_SKC, "62", false },
 };
 
 #define LINKS (sizeof links / sizeof links[0])
@@ -92,18 +92,21 @@ passes(struct bytes query, const struct link_text *link)
 
 /* Appends the links below one root for one label; false when the payload is full. */
 static bool
-write_label(struct buf *out, size_t start, const char *root, const char *label, struct bytes query)
+write_offer(struct buf *out, size_t start, const char *root, const struct coaps_offer *offer, struct bytes query)
 {
 	struct link_text link;
 	size_t i;
 
 	for (i = 0; i < LINKS; i++) {
 		const char *quote = links[i].quoted ? "\"" : "";
+		const char *op = coaps_op_name(links[i].op);
 		size_t before = out->len;
 
-		(void)snprintf(link.target, sizeof link.target, "%s%s%s/%s", root, label[0] == '\0' ? "" : "/", label,
-			links[i].op);
-		(void)snprintf(link.type, sizeof link.type, "ace.est.%s", links[i].op);
+		if ((offer->ops >> links[i].op & 1) == 0)
+			continue;
+		(void)snprintf(link.target, sizeof link.target, "%s%s%s/%s", root, offer->label[0] == '\0' ? "" : "/",
+			offer->label, op);
+		(void)snprintf(link.type, sizeof link.type, "ace.est.%s", op);
 		link.formats = links[i].formats;
 		if (!passes(query, &link))
 			continue;
@@ -118,19 +121,17 @@ write_label(struct buf *out, size_t start, const char *root, const char *label, 
 }
 
 void
-coaps_links_write(struct buf *out, const char *const *roots, size_t root_count, const char *const *labels,
-	size_t label_count, struct bytes query)
+coaps_links_write(struct buf *out, const char *const *roots, size_t root_count, const struct coaps_offer *offers,
+	size_t offer_count, struct bytes query)
 {
 	size_t start = out->len;
-	size_t r, l;
+	size_t r, i;
 
 	for (r = 0; r <= root_count; r++) {
 		const char *root = r < root_count ? roots[r] : default_root;
 
-		if (!write_label(out, start, root, "", query))
-			return;
-		for (l = 0; l < label_count; l++)
-			if (!write_label(out, start, root, labels[l], query))
+		for (i = 0; i < offer_count; i++)
+			if (!write_offer(out, start, root, &offers[i], query))
 				return;
 	}
 }

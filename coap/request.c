@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "coap/formats.h"
-
 static const coap_request_t methods[] = {
 	COAP_REQUEST_GET, COAP_REQUEST_POST, COAP_REQUEST_PUT, COAP_REQUEST_DELETE, COAP_REQUEST_FETCH,
 	COAP_REQUEST_PATCH, COAP_REQUEST_IPATCH,
@@ -69,23 +67,6 @@ answer_now(struct coaps_slot *slot, uint32_t ticket, struct coaps_answer *answer
 		coaps_reply_send(slot, &reply);
 }
 
-static void
-answer_discovery(struct coaps_slot *slot, const struct coaps_message *m, struct coaps_run *run, int64_t now_ms)
-{
-	const struct coaps_settings *settings = &slot->context->common->settings;
-	struct coaps_answer answer = { .code = 205, .content_format = COAPS_FORMAT_LINKS };
-
-	buf_free(&run->body);
-	if (m->accept != COAPS_FORMAT_NONE && m->accept != COAPS_FORMAT_LINKS)
-		answer.code = 406;
-	else
-		coaps_links_write(&answer.body, settings->roots, settings->root_count, settings->labels,
-			settings->label_count, bytes_of_text(m->query));
-	if (buf_failed(&answer.body))
-		answer.code = 500;
-	answer_now(slot, run->ticket, &answer, now_ms);
-}
-
 /* While stopping, only what had begun before is still taken. */
 static bool
 is_late(const struct coaps_common *common, const struct coaps_message *m)
@@ -104,11 +85,13 @@ run_request(struct coaps_slot *slot, const struct coaps_message *m, struct coaps
 		answer_now(slot, run->ticket, &busy, now_ms);
 		return;
 	}
-	if (m->target.op == COAPS_OP_NONE) {
-		answer_discovery(slot, m, run, now_ms);
+	(void)atomic_fetch_add(&common->requests, 1);
+	if (coaps_job_is_known(slot, m, buf_bytes(&run->body))) {
+		buf_free_secret(&run->body);
+		busy.max_age_s = COAPS_LATE_MAX_AGE_S;
+		answer_now(slot, run->ticket, &busy, now_ms);
 		return;
 	}
-	(void)atomic_fetch_add(&common->requests, 1);
 	if (!coaps_job_begin(slot, m, run, now_ms)) {
 		(void)atomic_fetch_add(&common->refused_full, 1);
 		answer_now(slot, run->ticket, &busy, now_ms);

@@ -14,6 +14,7 @@
 #define MTU_DEFAULT             1152
 #define QUEUE_DEFAULT           256
 #define SEPARATE_MS_DEFAULT     1000 /* well below the 2 seconds after which a client sends again */
+#define LATE_MS_DEFAULT         10000
 
 struct coaps_server {
 	struct coaps_common common;
@@ -21,7 +22,7 @@ struct coaps_server {
 	size_t listen_count;
 	struct coaps_context *contexts[COAPS_CONTEXTS_MAX];
 	size_t context_count;
-	char **roots, **labels;
+	char **roots;
 };
 
 static int
@@ -52,6 +53,7 @@ take_numbers(struct coaps_settings *s, struct err *e)
 	s->body_max = or_default(s->body_max, COAPS_BODY_MAX);
 	s->queue_max = or_default(s->queue_max, QUEUE_DEFAULT);
 	s->separate_ms = or_default(s->separate_ms, SEPARATE_MS_DEFAULT);
+	s->late_ms = or_default(s->late_ms, LATE_MS_DEFAULT);
 	if (s->contexts < 0 || s->contexts > COAPS_CONTEXTS_MAX)
 		return err_set(e, ERR_LIMIT, "%d CoAP contexts: 1 to %d", s->contexts, COAPS_CONTEXTS_MAX);
 	if (s->mtu < COAPS_MTU_MIN || s->mtu > COAPS_RECEIVE_MAX)
@@ -59,7 +61,7 @@ take_numbers(struct coaps_settings *s, struct err *e)
 	if (s->body_max < 0 || s->body_max > COAPS_BODY_MAX)
 		return err_set(e, ERR_LIMIT, "CoAP bodies of %d octets: at most %d", s->body_max, COAPS_BODY_MAX);
 	if (s->workers < 0 || s->sessions < 0 || s->handshakes < 0 || s->session_timeout_s < 0 || s->queue_max < 0 ||
-	    s->separate_ms < 0)
+	    s->separate_ms < 0 || s->late_ms < 0)
 		return err_set(e, ERR_LIMIT, "a CoAP setting below zero");
 	return 0;
 }
@@ -101,11 +103,9 @@ take_names(struct coaps_server *server, struct err *e)
 				COAPS_ROOT_MAX);
 	}
 	server->roots = names_copy(s->roots, s->root_count);
-	server->labels = names_copy(s->labels, s->label_count);
-	if (server->roots == NULL || server->labels == NULL)
+	if (server->roots == NULL)
 		return err_set(e, ERR_NOMEM, "CoAP settings");
 	s->roots = (const char *const *)server->roots;
-	s->labels = (const char *const *)server->labels;
 	return 0;
 }
 
@@ -139,7 +139,6 @@ server_free(struct coaps_server *server)
 	coaps_policy_unref(server->common.policy);
 	(void)pthread_mutex_destroy(&server->common.policy_lock);
 	free(server->roots);
-	free(server->labels);
 	free(server);
 }
 
@@ -254,6 +253,7 @@ coaps_server_stats(const struct coaps_server *server, struct coaps_stats *out)
 		.duplicates_total = atomic_load(&common->duplicates),
 		.uploads_dropped_total = atomic_load(&common->uploads_dropped),
 		.refused_full_total = atomic_load(&common->refused_full),
+		.superseded_total = atomic_load(&common->superseded),
 	};
 }
 

@@ -43,6 +43,8 @@ slot_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void 
 		return;
 	common = slot->context->common;
 	slot_unlink(slot);
+	if (slot->context->hello.slot == slot)
+		slot->context->hello.slot = NULL;
 	coaps_jobs_forget_slot(slot->context, slot);
 	(void)atomic_fetch_sub(&common->sessions, 1);
 	if (slot->session == NULL) {
@@ -67,6 +69,20 @@ make_index(void)
 	slot_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, slot_free);
 }
 
+void
+coaps_slot_end(struct coaps_slot *slot)
+{
+	/* During the handshake only OpenSSL knows the session: libcoap hangs it on the connection. */
+	coap_session_disconnected(slot->session != NULL ? slot->session : SSL_get_app_data(slot->ssl),
+		COAP_NACK_TLS_FAILED);
+}
+
+bool
+coaps_slot_said_something(const struct coaps_slot *slot, int64_t since_ms)
+{
+	return slot->exchange != NULL && coaps_exchange_touched_ms(slot->exchange) > since_ms;
+}
+
 /*
  * When more places are taken than there are, the session that was quiet for longest gives way, unless a request of it
  * runs. It can come back with a handshake; who comes from a forged address does not get this far.
@@ -86,7 +102,7 @@ make_room(struct coaps_context *context)
 			stalest = slot;
 	if (stalest == NULL)
 		return false;
-	coap_session_disconnected(stalest->session, COAP_NACK_TLS_FAILED);
+	coaps_slot_end(stalest);
 	return true;
 }
 
@@ -102,11 +118,13 @@ slot_new(struct coaps_context *context, SSL *ssl)
 		return NULL;
 	}
 	slot->context = context;
+	slot->ssl = ssl;
 	slot->after = context->slots;
 	if (slot->after != NULL)
 		slot->after->before = slot;
 	context->slots = slot;
 	context->slot_count++;
+	coaps_hello_watch(slot);
 	(void)atomic_fetch_add(&context->common->sessions, 1);
 	return slot;
 }
@@ -162,6 +180,7 @@ on_connected(struct coaps_context *context, coap_session_t *session)
 		return;
 	}
 	slot->session = session;
+	coap_session_set_max_retransmit(session, COAP_DEFAULT_MAX_RETRANSMIT);
 	coaps_exchange_touch(slot->exchange, coaps_now_ms());
 	coap_session_set_app_data(session, slot);
 	(void)atomic_fetch_add(&context->common->handshakes, 1);
@@ -173,9 +192,23 @@ on_event(coap_session_t *session, const coap_event_t event)
 	struct coaps_context *context = coap_get_app_data(coap_session_get_context(session));
 
 	/* Everything else that libcoap tells follows from OpenSSL freeing the connection. */
-	if (event == COAP_EVENT_DTLS_CONNECTED)
+	if (event == COAP_EVENT_SERVER_SESSION_NEW)
+		coap_session_set_max_retransmit(session, COAPS_FLIGHTS_MAX);
+	else if (event == COAP_EVENT_DTLS_CONNECTED)
 		on_connected(context, session);
 	return 0;
+}
+
+/* RFC 7252, section 4.3: "CoAP ping", which libcoap answers. */
+static void
+on_ping(coap_session_t *session, const coap_pdu_t *received, const coap_mid_t mid)
+{
+	struct coaps_slot *slot = coap_session_get_app_data(session);
+
+	(void)received;
+	(void)mid;
+	if (slot != NULL)
+		coaps_exchange_touch(slot->exchange, coaps_now_ms());
 }
 
 int
@@ -203,6 +236,7 @@ coaps_sessions_setup(struct coaps_context *context, struct err *e)
 	coap_context_set_max_idle_sessions(context->coap, 0);
 	coap_context_set_max_handshake_sessions(context->coap, (unsigned)settings->handshakes);
 	coap_register_event_handler(context->coap, on_event);
+	coap_register_ping_handler(context->coap, on_ping);
 	if (coap_context_set_pki(context->coap, &pki) != 1)
 		return err_ossl(e, ERR_UPSTREAM, "DTLS of libcoap");
 	return 0;
@@ -232,17 +266,28 @@ coaps_slot_account(struct coaps_slot *slot)
 	}
 }
 
+/* libcoap takes every datagram from the address for a sign of life; here one has to be the peer's. */
+static bool
+is_idle(const struct coaps_slot *slot, int64_t since_ms)
+{
+	return slot->jobs == 0 && slot->answered_ms <= since_ms && !coaps_slot_said_something(slot, since_ms);
+}
+
 void
 coaps_sessions_sweep(struct coaps_context *context, int64_t now_ms)
 {
-	struct coaps_slot *slot;
+	int64_t idle_ms = (int64_t)context->common->settings.session_timeout_s * 1000;
+	struct coaps_slot *slot, *after;
 
-	for (slot = context->slots; slot != NULL; slot = slot->after) {
+	for (slot = context->slots; slot != NULL; slot = after) {
+		after = slot->after;
 		if (slot->exchange == NULL)
 			continue;
 		(void)atomic_fetch_add(&context->common->uploads_dropped,
 			(int64_t)coaps_exchange_expire(slot->exchange, now_ms));
 		coaps_slot_account(slot);
+		if (is_idle(slot, now_ms - idle_ms))
+			coaps_slot_end(slot);
 	}
 }
 

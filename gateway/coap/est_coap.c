@@ -5,8 +5,6 @@
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
 
-#define LABELS_MAX 64 /* that discovery lists; others are served all the same */
-
 struct est_coap {
 	struct coaps_server *server;
 };
@@ -27,18 +25,6 @@ texts_of(const struct config_list *list, const char **out)
 	return list->count;
 }
 
-/* The labels that discovery lists; the one without a name is there always. */
-static size_t
-labels_of(const struct config *config, const char *out[LABELS_MAX])
-{
-	size_t i, count = 0;
-
-	for (i = 0; i < config->label_count && count < LABELS_MAX; i++)
-		if ((config->labels[i].protocols & PROTOCOL_COAP) != 0 && config->labels[i].policy.name[0] != '\0')
-			out[count++] = config->labels[i].policy.name;
-	return count;
-}
-
 /* The chain without the leaf, borrowed; the caller frees the stack alone. */
 static STACK_OF(X509) *
 above_leaf(const struct world *world)
@@ -54,7 +40,7 @@ int
 est_coap_start(struct gateway *gateway, const struct world *world, struct est_coap **out, struct err *e)
 {
 	const struct config *config = world->config;
-	const char *listen[CONFIG_LIST_MAX], *roots[CONFIG_LIST_MAX], *labels[LABELS_MAX];
+	const char *listen[CONFIG_LIST_MAX], *roots[CONFIG_LIST_MAX];
 	struct coaps_settings settings = {
 		.listen = listen,
 		.listen_count = texts_of(&config->listen_coaps, listen),
@@ -68,8 +54,6 @@ est_coap_start(struct gateway *gateway, const struct world *world, struct est_co
 		.mtu = config->coap_mtu,
 		.body_max = config->limit_body < COAPS_BODY_MAX ? config->limit_body : COAPS_BODY_MAX,
 		.queue_max = config->limit_queue,
-		.labels = labels,
-		.label_count = labels_of(config, labels),
 		.handler = est_coap_handle,
 		.arg = gateway,
 		.log = log_library,

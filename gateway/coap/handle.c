@@ -7,10 +7,13 @@
 #include "base/timefmt.h"
 #include "coap/formats.h"
 #include "est/body.h"
+#include "est/csr.h"
 #include "gateway/coap/est_coap.h"
 #include "gateway/core/metrics.h"
 #include "gateway/core/outcome.h"
 #include "gateway/core/work.h"
+
+#define OFFERS_MAX 64 /* labels that discovery lists; others are served all the same */
 
 struct call {
 	struct gateway *gateway;
@@ -151,7 +154,8 @@ code_of(const struct enroll_result *result)
 	case ERR_UPSTREAM:
 		return 503;
 	case ERR_LIMIT:
-		return result->retry_after_s > 0 ? 503 : 413;
+		/* Either too often, or one of the limits on what a request may hold. */
+		return result->retry_after_s > 0 ? 503 : 400;
 	case ERR_NOMEM:
 	case ERR_BUG:
 		break;
@@ -239,6 +243,10 @@ enroll(struct call *c)
 	request.csr = c->request->body;
 	enroll_run(c->gateway, c->world, &request, &result);
 	answer_result(c, &result);
+	if (result.code == ERR_LIMIT && request.csr.len > EST_CSR_MAX) {
+		fail(c, 413, "");
+		buf_printf(&c->answer->body, "a certificate request has at most %d octets", EST_CSR_MAX);
+	}
 	log_call(c, &result);
 	enroll_result_free(&result);
 }
@@ -262,9 +270,58 @@ fetch(struct call *c)
 		answer_att(c);
 }
 
+/* What a label lets its devices do: bits 1U << enum coaps_op. */
+static unsigned
+functions_of(const struct call *c, const struct config_label *label)
+{
+	unsigned operations = label->policy.operations;
+	unsigned out = 1U << COAPS_OP_CRTS;
+
+	if (world_csrattrs_of(c->world, label)->len > 0)
+		out |= 1U << COAPS_OP_ATT;
+	if ((operations & 1U << POLICY_ENROLL) != 0)
+		out |= 1U << COAPS_OP_SEN;
+	if ((operations & 1U << POLICY_RENEW) != 0)
+		out |= 1U << COAPS_OP_SREN;
+	if ((operations & 1U << POLICY_KEYGEN) != 0)
+		out |= 1U << COAPS_OP_SKG | 1U << COAPS_OP_SKC;
+	return out;
+}
+
+/* RFC 9148, section 4.1. Tells what there is, and nobody's business: whom a label knows is asked by its functions. */
+static void
+discover(struct call *c)
+{
+	const struct config *config = c->world->config;
+	const char *roots[CONFIG_LIST_MAX];
+	struct coaps_offer offers[OFFERS_MAX];
+	size_t i, count = 0;
+
+	if (c->request->accept != COAPS_FORMAT_NONE && c->request->accept != COAPS_FORMAT_LINKS) {
+		fail(c, 406, "links have Content-Format 40");
+		return;
+	}
+	for (i = 0; i < config->coap_roots.count; i++)
+		roots[i] = config->coap_roots.at[i];
+	for (i = 0; i < config->label_count && count < OFFERS_MAX; i++) {
+		const struct config_label *label = &config->labels[i];
+
+		if ((label->protocols & PROTOCOL_COAP) != 0)
+			offers[count++] = (struct coaps_offer){ label->policy.name, functions_of(c, label) };
+	}
+	c->answer->code = 205;
+	c->answer->content_format = COAPS_FORMAT_LINKS;
+	coaps_links_write(&c->answer->body, roots, config->coap_roots.count, offers, count,
+		bytes_of_text(c->request->query));
+}
+
 static void
 dispatch(struct call *c)
 {
+	if (c->request->op == COAPS_OP_NONE) {
+		discover(c);
+		return;
+	}
 	c->label = config_label(c->world->config, c->request->label);
 	if (c->label == NULL || (c->label->protocols & PROTOCOL_COAP) == 0)
 		fail(c, 404, "no such label");
@@ -300,5 +357,6 @@ est_coap_handle(void *arg, const struct coaps_request *request, struct coaps_ans
 		fail(&c, 500, "internal error");
 	}
 	world_put(world);
-	metric_request("coap", coaps_op_name(request->op), answer->code, time_monotonic_us() - c.began_us);
+	metric_request("coap", request->op == COAPS_OP_NONE ? "core" : coaps_op_name(request->op), answer->code,
+		time_monotonic_us() - c.began_us);
 }

@@ -53,11 +53,11 @@ fuzz_path(struct cursor *c)
 static void
 fuzz_links(struct cursor *c)
 {
-	static const char *const labels[] = { "iot" };
+	static const struct coaps_offer offers[] = { { "", COAPS_OFFER_ALL }, { "iot", 1U << COAPS_OP_SEN } };
 	struct buf all = { 0 }, some = { 0 };
 
-	coaps_links_write(&all, roots, 2, labels, 1, bytes_of(NULL, 0));
-	coaps_links_write(&some, roots, 2, labels, 1, cursor_take(c, cursor_left(c)));
+	coaps_links_write(&all, roots, 2, offers, 2, bytes_of(NULL, 0));
+	coaps_links_write(&some, roots, 2, offers, 2, cursor_take(c, cursor_left(c)));
 	demand(!buf_failed(&some) && some.len <= all.len);
 	demand(some.len == 0 || some.at[0] == '<');
 	buf_free(&all);

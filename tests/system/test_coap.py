@@ -359,8 +359,10 @@ def test_discovery_names_every_function_with_its_formats(conn):
     found = coap.links(answer.body.decode())
     formats = {"crts": "281 287", "sen": "281 287", "sren": "281 287", "att": "285", "skg": "62", "skc": "62"}
     for root in ("/est", "/e", coap.ROOT):
-        for operation in OPS:
-            assert found[root + "/" + operation] == {"rt": "ace.est." + operation, "ct": formats[operation]}
+        assert root + "/att" not in found, "this label asks for no attributes"
+        formats_here = [(root, operation) for operation in OPS if operation != "att"] + [(root + "/attrs", "att")]
+        for base, operation in formats_here:
+            assert found[base + "/" + operation] == {"rt": "ace.est." + operation, "ct": formats[operation]}
     assert conn.discover().body == answer.body, "nothing else is here"
     assert conn.discover("rt=ace.est*", size=64).body == answer.body
 
@@ -368,11 +370,34 @@ def test_discovery_names_every_function_with_its_formats(conn):
 @pytest.mark.parametrize("query,targets", [
     (["rt=ace.est.sen"], {"/est/sen", "/e/sen", coap.ROOT + "/sen"}), (["href=/est/skc"], {"/est/skc"}),
     (["href=/e/*", "rt=ace.est.s*"], {"/e/sen", "/e/sren", "/e/skg", "/e/skc"}),
-    (["ct=285"], {"/est/att", "/e/att", coap.ROOT + "/att"}),
+    (["ct=285"], set()),
     (["href=/est/*", "ct=287"], {"/est/crts", "/est/sen", "/est/sren"})])
 def test_discovery_filters(conn, query, targets):
     found = coap.links(conn.discover(*query).body.decode())
     assert {target for target in found if target.rsplit("/", 1)[0] in ("/est", "/e", coap.ROOT)} == targets
+
+
+def test_discovery_lists_what_a_label_offers(conn):
+    """skg and skc where keys are made, att where attributes are asked for; a label of HTTPS not at all."""
+    found = coap.links(conn.discover("href=/est/*").body.decode())
+
+    def offered(label):
+        return {target.split("/")[-1] for target in found if target.startswith("/est/%s/" % label)}
+
+    assert offered("enroll-only") == {"crts", "sen"}
+    assert offered("attrs") == set(OPS)
+    assert offered("chain") == set(OPS) - {"att"}
+    assert offered("https-only") == set()
+
+
+def test_discovery_follows_the_configuration(new_gateway, acme):
+    gateway = coap.configure(new_gateway())
+    gateway.start()
+    with coap.Conn(gateway, gateway.own(acme.idevid())) as conn:
+        assert coap.links(conn.discover("href=/est/later/*").body.decode() or "</x>;a=b") == {"/x": {"a": "b"}}
+        coap.add_label(gateway, "later", operations=["renew"])
+        assert "is in force" in gateway.reload()
+        assert set(coap.links(conn.discover("href=/est/later/*").body.decode())) == {"/est/later/crts", "/est/later/sren"}
 
 
 def test_discovery_of_what_is_not_here_is_empty(conn):

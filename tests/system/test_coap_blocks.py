@@ -172,10 +172,12 @@ def test_two_bodies_of_one_session_do_not_mix_and_a_third_displaces_the_oldest(g
 
 def test_the_largest_body_is_read_and_one_octet_more_is_413(gw, conn):
     answer = conn.post("sen", bytes(CAP))
-    assert answer.code in (400, 413) and answer.get(SIZE1) is None, "read, and no request"
+    assert (answer.code, answer.get(SIZE1)) == (413, None), "read, and too long for a request"
+    assert answer.body == b"a certificate request has at most 32768 octets"
     assert gw.audit("enroll.refused")[-1]["detail"]["operation"] == "sen"
     answer = conn.post("sen", bytes(CAP + 1))
-    assert answer.code == 413 and answer.get(SIZE1) == CAP
+    assert (answer.code, answer.get(SIZE1)) == (413, CAP)
+    assert answer.body == b"a body has at most 65536 octets"
     assert conn.get("crts").code == 205
 
 

@@ -85,12 +85,27 @@ def test_more_sessions_than_there_may_be_displace_the_one_that_is_quiet_for_long
 
 
 def test_a_device_that_lost_power_comes_back_on_the_same_port(new_gateway, acme):
-    """Once its former session has been idle for its time, which only OpenSSL's longer and longer waits leave it."""
-    gateway = coap.configure(new_gateway(), session_timeout="1s").start()
+    """Its former session would live for ten minutes; nobody else's is touched."""
+    gateway = coap.configure(new_gateway(), contexts=1, session_timeout="10m").start()
     device = gateway.own(acme.idevid())
-    conn = coap.Conn(gateway, device)
-    source = conn.sock.getsockname()
-    assert conn.alive()
-    conn.close(notify=False)
-    with coap.Conn(gateway, device, source=source) as again:
-        assert again.post("sen", fresh()).code == 204
+    with coap.Conn(gateway, device) as neighbour:
+        conn = coap.Conn(gateway, device)
+        for _ in range(3):
+            source = conn.sock.getsockname()
+            assert conn.post("sen", fresh()).code == 204
+            conn.close(notify=False)
+            conn = coap.Conn(gateway, device, source=source)
+        assert conn.alive() and neighbour.alive()
+        conn.close()
+
+
+def test_hellos_from_a_forged_address_end_no_session(new_gateway, acme):
+    """Hellos that look as if a device had sent them, without the cookie that only it would see."""
+    gateway = coap.configure(new_gateway(), contexts=1).start()
+    device = gateway.own(acme.idevid())
+    with coap.Conn(gateway, device) as conn:
+        hellos = [coap.hello(gateway, device) for _ in range(50)]
+        for wait in (0, 1.5):
+            assert conn.receive_raw(wait) is None
+            conn._send(hellos)
+            assert conn.alive()

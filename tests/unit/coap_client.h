@@ -34,11 +34,11 @@ struct identity {
 
 /* Self-signed: the server judges nothing. days may be negative: expired. */
 static inline void
-identity_make(struct identity *id, const char *cn, long days)
+identity_make_on(struct identity *id, const char *cn, long days, const char *curve)
 {
 	X509_NAME *name;
 
-	id->key = EVP_EC_gen("P-256");
+	id->key = EVP_EC_gen(curve);
 	id->cert = X509_new();
 	assert_non_null(id->key);
 	assert_non_null(id->cert);
@@ -51,6 +51,12 @@ identity_make(struct identity *id, const char *cn, long days)
 	assert_int_equal(X509_set_issuer_name(id->cert, name), 1);
 	assert_int_equal(X509_set_pubkey(id->cert, id->key), 1);
 	assert_true(X509_sign(id->cert, id->key, EVP_sha256()) > 0);
+}
+
+static inline void
+identity_make(struct identity *id, const char *cn, long days)
+{
+	identity_make_on(id, cn, days, "P-256");
 }
 
 static inline void
@@ -367,6 +373,14 @@ client_receive(struct client *c, struct answer *a)
 	assert_true(client_receive_within(c, a, CLIENT_WAIT_S));
 }
 
+/* A message, and the next one that comes. */
+static inline void
+client_ask(struct client *c, const struct draft *d, struct answer *a)
+{
+	client_send(c, d);
+	client_receive(c, a);
+}
+
 static inline void
 client_acknowledge(struct client *c, uint16_t id)
 {
@@ -384,8 +398,7 @@ client_get(struct client *c, const char *path, struct answer *a)
 
 	draft_begin(&d, CON, GET, ++c->next_id, "tk");
 	draft_path(&d, path);
-	client_send(c, &d);
-	client_receive(c, a);
+	client_ask(c, &d, a);
 }
 
 #endif

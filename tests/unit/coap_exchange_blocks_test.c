@@ -1,5 +1,7 @@
 #include "tests/unit/coap_exchange_fixture.h"
 
+#include "coap/exchange_state.h"
+
 static void
 coap_exchange_puts_blocks_with_new_tokens_together(void **state)
 {
@@ -122,6 +124,7 @@ coap_exchange_answers_413_and_how_much_it_takes(void **state)
 	assert_int_equal(feed(w), COAPS_STEP_REPLY);
 	assert_int_equal(w->reply.code, 413);
 	assert_true(w->reply.has_size1 && w->reply.size1 == COAPS_BODY_MAX && !w->reply.has_block1);
+	assert_true(bytes_equal_text(w->reply.payload, "a body has at most 65536 octets"));
 	assert_int_equal(coaps_exchange_held(w->x), 0);
 }
 
@@ -206,17 +209,35 @@ coap_exchange_cuts_to_the_clients_size_and_to_the_mtu(void **state)
 	assert_true(bytes_equal(w->reply.payload, bytes_of(pattern(640).at + 256, 128)));
 }
 
+/* POST /skg, answered with a key of 1500 octets in two blocks. */
 static void
-coap_exchange_forgets_a_secret_with_its_last_block(void **state)
+make_key(struct world *w)
 {
 	struct coaps_answer answer = { .code = 204, .content_format = COAPS_FORMAT_MULTIPART, .secret = true };
-	struct world *w = *state;
 
 	w->m.target.op = COAPS_OP_SKG;
 	assert_int_equal(feed(w), COAPS_STEP_RUN);
 	buf_append_bytes(&answer.body, pattern(1500));
 	assert_true(coaps_exchange_answer(w->x, w->run.ticket, &answer, w->now_ms, &w->reply));
 	assert_null(answer.body.at);
+}
+
+/* The message that is fed again finds its answer wiped, and runs nothing. */
+static void
+expect_wiped(struct world *w)
+{
+	assert_int_equal(again(w), COAPS_STEP_REPLAY);
+	assert_int_equal(w->reply.code, 408);
+	assert_true(bytes_equal_text(w->reply.payload, "the answer is gone"));
+	assert_false(w->reply.has_block2);
+}
+
+static void
+coap_exchange_forgets_a_secret_with_its_last_block(void **state)
+{
+	struct world *w = *state;
+
+	make_key(w);
 	assert_true(coaps_exchange_held(w->x) >= 1500);
 	assert_int_equal(ask_block(w, 1, 6), COAPS_STEP_REPLY);
 	assert_int_equal(w->reply.payload.len, 1500 - 1024);
@@ -224,6 +245,46 @@ coap_exchange_forgets_a_secret_with_its_last_block(void **state)
 	/* The last block may have been lost: the same message gets it again. */
 	assert_int_equal(again(w), COAPS_STEP_REPLAY);
 	assert_true(bytes_equal(w->reply.payload, bytes_of(pattern(1500).at + 1024, 476)));
+	/* For as long as a client may send again (RFC 7252, section 4.8.2), and no longer. */
+	w->now_ms += COAPS_SECRET_MS;
+	(void)coaps_exchange_expire(w->x, w->now_ms);
+	expect_wiped(w);
+}
+
+static void
+coap_exchange_wipes_a_secrets_block_when_the_next_one_is_asked_for(void **state)
+{
+	struct world *w = *state;
+	struct coaps_message first;
+
+	make_key(w);
+	first = w->m;
+	assert_int_equal(again(w), COAPS_STEP_REPLAY);
+	assert_int_equal(w->reply.payload.len, 1024);
+	assert_int_equal(ask_block(w, 1, 6), COAPS_STEP_REPLY);
+	w->m = first;
+	expect_wiped(w);
+}
+
+/* Its retransmission is libcoap's: here nobody needs it. */
+static void
+coap_exchange_wipes_a_secret_that_went_out_by_itself(void **state)
+{
+	struct coaps_answer answer = { .code = 204, .content_format = COAPS_FORMAT_MULTIPART, .secret = true };
+	struct world *w = *state;
+	size_t i, held = 0;
+
+	assert_int_equal(feed(w), COAPS_STEP_RUN);
+	assert_true(coaps_exchange_delay(w->x, w->run.ticket, &w->reply));
+	buf_append_bytes(&answer.body, pattern(300));
+	assert_true(coaps_exchange_answer(w->x, w->run.ticket, &answer, w->now_ms, &w->reply));
+	assert_int_equal(w->reply.payload.len, 300);
+	(void)coaps_exchange_expire(w->x, w->now_ms);
+	for (i = 0; i < COAPS_PAST_MAX; i++)
+		held += w->x->past[i].payload.len >= 300;
+	assert_int_equal(held, 0);
+	assert_int_equal(again(w), COAPS_STEP_REPLAY);
+	assert_int_equal(w->reply.code, 0);
 }
 
 int
@@ -241,6 +302,8 @@ main(void)
 		TEST(coap_exchange_asks_again_for_a_late_block_of_a_get),
 		TEST(coap_exchange_cuts_to_the_clients_size_and_to_the_mtu),
 		TEST(coap_exchange_forgets_a_secret_with_its_last_block),
+		TEST(coap_exchange_wipes_a_secrets_block_when_the_next_one_is_asked_for),
+		TEST(coap_exchange_wipes_a_secret_that_went_out_by_itself),
 	};
 
 	return cmocka_run_group_tests_name("coap exchange blocks", tests, NULL, NULL);

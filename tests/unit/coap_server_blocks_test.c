@@ -10,8 +10,7 @@ coap_server_takes_a_body_of_every_block_size(void **state)
 	struct answer a;
 	uint32_t szx;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	for (szx = 0; szx <= 6; szx++) {
 		struct buf body = { 0 };
 		size_t len = 900 + szx * 700;
@@ -72,8 +71,7 @@ coap_server_refuses_a_body_of_more_than_64_kib(void **state)
 	struct client c;
 	struct answer a;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	fixture_post_blocks(&c, "est/sen", fixture_pattern(COAPS_BODY_MAX), 6, false, &a);
 	assert_int_equal(a.code, 204);
 	assert_int_equal(seen(f)->body.len, COAPS_BODY_MAX);
@@ -94,23 +92,20 @@ coap_server_never_believes_size1(void **state)
 	struct answer a;
 	struct draft d;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	draft_begin(&d, CON, POST, 1, "a");
 	draft_path(&d, "est/sen");
 	draft_number(&d, 27, block_value(0, 1, 2));
 	draft_number(&d, 60, 0x7fffffff);
 	draft_payload(&d, fixture_pattern(64));
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.code, 231);
 	draft_begin(&d, CON, POST, 2, "b");
 	draft_path(&d, "est/sen");
 	draft_number(&d, 27, block_value(1, 0, 2));
 	draft_number(&d, 60, 1);
 	draft_payload(&d, bytes_of(fixture_pattern(100).at + 64, 36));
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.code, 204);
 	assert_true(bytes_equal(buf_bytes(&seen(f)->body), fixture_pattern(100)));
 	client_close(&c);
@@ -127,15 +122,13 @@ coap_server_sends_a_late_answer_in_blocks_too(void **state)
 
 	f->answer_len = 3000;
 	f->settings.separate_ms = 20;
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	fixture_hold(f, true);
 	draft_begin(&d, CON, POST, 1, "a");
 	draft_path(&d, "est/sen");
 	draft_number(&d, 27, block_value(0, 0, 4));
 	draft_payload(&d, fixture_pattern(200));
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.code, 0);
 	fixture_hold(f, false);
 	client_receive(&c, &a);
@@ -202,8 +195,7 @@ coap_server_takes_a_block_of_1024_octets_with_a_long_path(void **state)
 	struct answer a;
 	struct draft d;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	draft_begin(&d, CON, POST, 1, "12345678");
 	draft_option(&d, 3, "a-host-name-that-is-rather-long.enrollment.devices.example.com", 62);
 	draft_path(&d, ".well-known/est/a-label-of-sixty-four-octets-a-label-of-sixty-four-octets-abcdef/sen");
@@ -211,8 +203,7 @@ coap_server_takes_a_block_of_1024_octets_with_a_long_path(void **state)
 	draft_number(&d, 17, COAPS_FORMAT_CERTS);
 	draft_number(&d, 27, block_value(0, 1, 6));
 	draft_payload(&d, fixture_pattern(1024));
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.code, 231);
 	client_close(&c);
 }
@@ -226,14 +217,12 @@ coap_server_frees_uploads_with_their_session(void **state)
 	struct answer a;
 	struct draft d;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	draft_begin(&d, CON, POST, 1, "a");
 	draft_path(&d, "est/sen");
 	draft_number(&d, 27, block_value(0, 1, 6));
 	draft_payload(&d, fixture_pattern(1024));
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.code, 231);
 	client_close(&c);
 	fixture_await_sessions(f, 0);
@@ -245,14 +234,11 @@ coap_server_frees_uploads_with_their_session(void **state)
 	draft_path(&d, "est/sen");
 	draft_number(&d, 27, block_value(1, 0, 6));
 	draft_payload(&d, fixture_pattern(10));
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.code, 408);
 	assert_int_equal(fixture_calls(f), 0);
 	client_close(&c);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int
 main(void)

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "coap/coaps.h"
+#include "coap/formats.h"
 
 #define FIXTURE_WAIT_S 30
 
@@ -26,6 +26,7 @@ struct fixture {
 	int calls;      /* begun */
 	int ended;
 	size_t answer_len;
+	struct bytes answer_body; /* instead of so many octets of the pattern */
 	struct coaps_answer answer; /* without body */
 
 	/* What the handler last saw. */
@@ -36,6 +37,7 @@ struct fixture {
 	struct buf body;
 	struct est_binding binding;
 	bool knew_certificate;
+	char query[64];
 };
 
 static inline struct bytes
@@ -49,6 +51,25 @@ fixture_pattern(size_t len)
 			octets[i] = (uint8_t)(i * 13 + i / 247 + 1);
 	assert_true(len <= sizeof octets);
 	return bytes_of(octets, len);
+}
+
+/* The handler's answer to a request: links, or octets that stand for certificates. */
+static inline void
+fixture_answer(const struct fixture *f, const struct coaps_request *request, struct coaps_answer *answer)
+{
+	bool gets = request->op == COAPS_OP_NONE || request->op == COAPS_OP_CRTS || request->op == COAPS_OP_ATT;
+
+	answer->code = f->answer.code != 0 ? f->answer.code : gets ? 205 : 204;
+	answer->max_age_s = f->answer.max_age_s;
+	answer->secret = f->answer.secret;
+	if (request->op == COAPS_OP_NONE) {
+		answer->content_format = COAPS_FORMAT_LINKS;
+		coaps_links_write(&answer->body, f->settings.roots, f->settings.root_count,
+			&(struct coaps_offer){ "", COAPS_OFFER_ALL }, 1, bytes_of_text(request->query));
+	} else {
+		answer->content_format = COAPS_FORMAT_CERTS;
+		buf_append_bytes(&answer->body, f->answer_body.at != NULL ? f->answer_body : fixture_pattern(f->answer_len));
+	}
 }
 
 static inline void
@@ -71,12 +92,8 @@ fixture_handler(void *arg, const struct coaps_request *request, struct coaps_ans
 	(void)pthread_cond_broadcast(&f->changed);
 	while (f->held)
 		(void)pthread_cond_wait(&f->changed, &f->lock);
-	answer->code = f->answer.code != 0 ? f->answer.code
-		: request->op == COAPS_OP_CRTS || request->op == COAPS_OP_ATT ? 205 : 204;
-	answer->content_format = COAPS_FORMAT_CERTS;
-	answer->max_age_s = f->answer.max_age_s;
-	answer->secret = f->answer.secret;
-	buf_append_bytes(&answer->body, fixture_pattern(f->answer_len));
+	(void)snprintf(f->query, sizeof f->query, "%s", request->query);
+	fixture_answer(f, request, answer);
 	f->ended++;
 	(void)pthread_cond_broadcast(&f->changed);
 	(void)pthread_mutex_unlock(&f->lock);
@@ -186,6 +203,14 @@ fixture_start(struct fixture *f)
 	assert_in_range(f->port, 1, 65535);
 }
 
+/* The server, and the first device in a session with it. */
+static inline void
+fixture_connect(struct fixture *f, struct client *c)
+{
+	fixture_start(f);
+	client_open(c, f->port, &f->device);
+}
+
 static inline int
 fixture_teardown(void **state)
 {
@@ -200,6 +225,9 @@ fixture_teardown(void **state)
 	(void)pthread_mutex_destroy(&f->lock);
 	return 0;
 }
+
+/* A test with a server of its own. */
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 /* One POST of a body in blocks, a new token each; twice: each is sent again. The answer to the last one is in *a. */
 static inline void
@@ -220,12 +248,10 @@ fixture_post_blocks(struct client *c, const char *path, struct bytes body, uint3
 		draft_number(&d, 12, COAPS_FORMAT_CSR);
 		draft_number(&d, 27, block_value(num, more, szx));
 		draft_payload(&d, bytes_of(body.at + offset, more ? size : body.len - offset));
-		client_send(c, &d);
-		client_receive(c, a);
+		client_ask(c, &d, a);
 		assert_string_equal(a->token, token);
 		if (twice && more) {
-			client_send(c, &d);
-			client_receive(c, a);
+			client_ask(c, &d, a);
 			assert_int_equal(a->id, c->next_id);
 		}
 		if (!more || a->code != 231)
@@ -248,8 +274,7 @@ fixture_fetch_rest(struct client *c, int method, const char *path, struct answer
 		draft_begin(&d, CON, method, ++c->next_id, "next");
 		draft_path(&d, path);
 		draft_number(&d, 23, block_value(next, 0, szx));
-		client_send(c, &d);
-		client_receive(c, a);
+		client_ask(c, &d, a);
 		assert_int_equal(a->code, code);
 		assert_int_equal(a->block2 >> 4, next);
 		buf_append_bytes(body, a->payload);

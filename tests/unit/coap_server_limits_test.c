@@ -110,6 +110,72 @@ coap_server_keeps_sessions_whose_request_runs_and_refuses_newcomers(void **state
 }
 
 static void
+post(struct client *c, const char *path, struct answer *a)
+{
+	struct draft d;
+
+	draft_begin(&d, CON, POST, ++c->next_id, "late");
+	draft_path(&d, path);
+	draft_payload(&d, fixture_pattern(300));
+	client_ask(c, &d, a);
+}
+
+/* RFC 9148, section 4.7: the client comes back; until then nobody else is set to the same task. */
+static void
+coap_server_answers_503_when_it_takes_long(void **state)
+{
+	struct fixture *f = *state;
+	struct client c, again;
+	struct answer a;
+
+	f->settings.separate_ms = 20;
+	f->settings.late_ms = 200;
+	fixture_connect(f, &c);
+	fixture_hold(f, true);
+	post(&c, "est/sen", &a);
+	assert_true(a.type == ACK && a.code == 0);
+	client_receive(&c, &a);
+	assert_true(a.type == CON && a.code == 503 && a.max_age > 0);
+	assert_string_equal(a.token, "late");
+	client_acknowledge(&c, a.id);
+	post(&c, "est/sen", &a);
+	assert_true(a.type == ACK && a.code == 503 && a.max_age > 0);
+	client_open(&again, f->port, &f->device);
+	post(&again, "est/sen", &a);
+	assert_int_equal(a.code, 503);
+	assert_int_equal(fixture_calls(f), 1);
+	fixture_hold(f, false);
+	while (a.code == 503)
+		post(&again, "est/sen", &a);
+	assert_int_equal(a.code, 204);
+	assert_int_equal(fixture_calls(f), 2);
+	client_close(&again);
+	client_close(&c);
+}
+
+/* The key goes out with the answer or not at all. */
+static void
+coap_server_waits_for_a_key(void **state)
+{
+	struct fixture *f = *state;
+	struct client c;
+	struct answer a;
+
+	f->settings.separate_ms = 20;
+	f->settings.late_ms = 40;
+	fixture_connect(f, &c);
+	fixture_hold(f, true);
+	post(&c, "est/skg", &a);
+	assert_true(a.type == ACK && a.code == 0);
+	assert_false(client_receive_within(&c, &a, 1));
+	fixture_hold(f, false);
+	client_receive(&c, &a);
+	assert_true(a.type == CON && a.code == 204);
+	client_acknowledge(&c, a.id);
+	client_close(&c);
+}
+
+static void
 coap_server_runs_four_requests_of_one_session_at_a_time(void **state)
 {
 	struct fixture *f = *state;
@@ -194,8 +260,7 @@ coap_server_lets_a_device_in_after_2000_forged_hellos(void **state)
 	struct answer a;
 
 	f->settings.sessions = 10;
-	fixture_start(f);
-	client_open(&before, f->port, &f->device);
+	fixture_connect(f, &before);
 	flood(f, 2000);
 	client_open(&after, f->port, &f->device);
 	client_get(&after, "est/crts", &a);
@@ -227,8 +292,7 @@ coap_server_answers_what_runs_when_it_stops(void **state)
 	int tries = 0;
 
 	f->settings.separate_ms = 20;
-	fixture_start(f);
-	client_open(&running, f->port, &f->device);
+	fixture_connect(f, &running);
 	client_open(&idle, f->port, &f->device);
 	fixture_hold(f, true);
 	send_get(&running, 1, "a");
@@ -401,8 +465,6 @@ coap_bind_shares_ports_only_where_it_is_asked_to(void **state)
 	(void)close(fd);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-
 int
 main(void)
 {
@@ -410,6 +472,8 @@ main(void)
 		TEST(coap_server_answers_503_when_its_queue_is_full),
 		TEST(coap_server_lets_the_quietest_session_go_when_all_places_are_taken),
 		TEST(coap_server_keeps_sessions_whose_request_runs_and_refuses_newcomers),
+		TEST(coap_server_answers_503_when_it_takes_long),
+		TEST(coap_server_waits_for_a_key),
 		TEST(coap_server_runs_four_requests_of_one_session_at_a_time),
 		TEST(coap_server_lets_a_device_in_after_2000_forged_hellos),
 		TEST(coap_server_answers_what_runs_when_it_stops),

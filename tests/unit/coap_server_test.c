@@ -11,8 +11,7 @@ coap_server_answers_a_get_and_knows_who_asked(void **state)
 	struct answer a;
 	size_t len;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	client_get(&c, "est/crts", &a);
 	assert_int_equal(a.type, ACK);
 	assert_int_equal(a.code, 205);
@@ -46,15 +45,13 @@ coap_server_passes_label_formats_and_body_on(void **state)
 	struct answer a;
 	struct draft d;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	draft_begin(&d, CON, POST, 7, "\x45");
 	draft_path(&d, ".well-known/est/iot/skg");
 	draft_number(&d, 12, COAPS_FORMAT_CSR);
 	draft_number(&d, 17, COAPS_FORMAT_MULTIPART);
 	draft_payload(&d, fixture_pattern(300));
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.code, 204);
 	assert_int_equal(seen(f)->op, COAPS_OP_SKG);
 	assert_string_equal(seen(f)->label, "iot");
@@ -65,40 +62,25 @@ coap_server_passes_label_formats_and_body_on(void **state)
 }
 
 static void
-coap_server_tells_what_it_has(void **state)
+coap_server_asks_its_handler_what_there_is(void **state)
 {
-	static const char *const labels[] = { "iot" };
 	struct fixture *f = *state;
 	struct client c;
 	struct answer a;
 	struct draft d;
-	struct buf body = { 0 };
 
-	f->settings.labels = labels;
-	f->settings.label_count = 1;
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	draft_begin(&d, CON, GET, 1, "a");
 	draft_path(&d, ".well-known/core");
 	draft_option(&d, 15, "rt=ace.est*", 11);
-	client_send(&c, &d);
-	client_receive(&c, &a);
-	assert_int_equal(a.code, 205);
-	assert_int_equal(a.content_format, COAPS_FORMAT_LINKS);
-	fixture_fetch_rest(&c, GET, ".well-known/core", &a, &body);
-	assert_non_null(strstr(buf_text(&body), "</est/crts>;rt=\"ace.est.crts\";ct=\"281 287\",</est/sen>"));
-	assert_non_null(strstr(buf_text(&body), "</est/iot/skc>;rt=\"ace.est.skc\";ct=62"));
-	assert_non_null(strstr(buf_text(&body), "</.well-known/est/att>;rt=\"ace.est.att\";ct=285"));
-	buf_free(&body);
-	/* RFC 7252, section 5.10.4: not in a format that the client does not want. */
-	draft_begin(&d, CON, GET, 50, "b");
-	draft_path(&d, ".well-known/core");
+	draft_option(&d, 15, "ct=62", 5);
 	draft_number(&d, 17, 60);
-	client_send(&c, &d);
-	client_receive(&c, &a);
-	assert_int_equal(a.code, 406);
+	client_ask(&c, &d, &a);
+	assert_int_equal(a.code, 205);
+	assert_int_equal(seen(f)->op, COAPS_OP_NONE);
+	assert_string_equal(seen(f)->query, "rt=ace.est*&ct=62");
+	assert_int_equal(seen(f)->accept, 60);
 	client_close(&c);
-	assert_int_equal(fixture_calls(f), 0);
 }
 
 static int
@@ -106,8 +88,7 @@ code_of(struct client *c, const struct draft *d)
 {
 	struct answer a;
 
-	client_send(c, d);
-	client_receive(c, &a);
+	client_ask(c, d, &a);
 	return a.code;
 }
 
@@ -121,8 +102,7 @@ coap_server_refuses_what_it_does_not_have_or_understand(void **state)
 	uint16_t id = 1;
 	size_t i;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 
 	draft_begin(&d, CON, GET, id++, "a");
 	draft_path(&d, "est/nothing");
@@ -169,14 +149,12 @@ coap_server_ignores_observe_and_other_elective_options(void **state)
 	struct answer a;
 	struct draft d;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	draft_begin(&d, CON, GET, 1, "a");
 	draft_option(&d, 6, "", 0);
 	draft_path(&d, "est/crts");
 	draft_option(&d, 2048, "elective", 8);
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.code, 205);
 	client_close(&c);
 }
@@ -189,19 +167,16 @@ coap_server_answers_non_confirmable_with_non_confirmable(void **state)
 	struct answer a;
 	struct draft d;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	draft_begin(&d, NON, GET, 99, "non");
 	draft_path(&d, "est/crts");
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.type, NON);
 	assert_int_equal(a.code, 205);
 	assert_string_equal(a.token, "non");
 	draft_begin(&d, NON, GET, 100, "non");
 	draft_path(&d, "est/nothing");
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.type, NON);
 	assert_int_equal(a.code, 404);
 	client_close(&c);
@@ -216,15 +191,12 @@ coap_server_repeats_its_answer_to_a_retransmission(void **state)
 	struct client c;
 	struct draft d;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	draft_begin(&d, CON, POST, 321, "dup");
 	draft_path(&d, "est/sen");
 	draft_payload(&d, fixture_pattern(300));
-	client_send(&c, &d);
-	client_receive(&c, &first);
-	client_send(&c, &d);
-	client_receive(&c, &second);
+	client_ask(&c, &d, &first);
+	client_ask(&c, &d, &second);
 	assert_int_equal(second.id, 321);
 	assert_int_equal(second.code, 204);
 	assert_string_equal(second.token, "dup");
@@ -245,21 +217,18 @@ coap_server_answers_late_in_a_message_of_its_own(void **state)
 	struct draft d;
 
 	f->settings.separate_ms = 20;
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	fixture_hold(f, true);
 	draft_begin(&d, CON, POST, 555, "slow");
 	draft_path(&d, "est/sen");
 	draft_payload(&d, fixture_pattern(300));
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.type, ACK);
 	assert_int_equal(a.code, 0);
 	assert_int_equal(a.id, 555);
 	assert_string_equal(a.token, "");
 	/* The client has not heard it, and asks again. */
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	assert_int_equal(a.type, ACK);
 	assert_int_equal(a.code, 0);
 	assert_int_equal(a.id, 555);
@@ -288,13 +257,11 @@ coap_server_repeats_a_late_answer_until_it_is_acknowledged(void **state)
 	struct draft d;
 
 	f->settings.separate_ms = 20;
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	fixture_hold(f, true);
 	draft_begin(&d, CON, GET, 5, "x");
 	draft_path(&d, "est/crts");
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	fixture_hold(f, false);
 	client_receive(&c, &a);
 	assert_int_equal(a.type, CON);
@@ -315,13 +282,11 @@ coap_server_keeps_nothing_of_a_client_that_left_before_its_answer(void **state)
 	struct draft d;
 
 	f->settings.separate_ms = 20;
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	fixture_hold(f, true);
 	draft_begin(&d, CON, GET, 5, "x");
 	draft_path(&d, "est/crts");
-	client_send(&c, &d);
-	client_receive(&c, &a);
+	client_ask(&c, &d, &a);
 	client_close(&c);
 	fixture_await_sessions(f, 0);
 	fixture_hold(f, false);
@@ -339,8 +304,7 @@ coap_server_turns_a_handler_that_says_nothing_into_500(void **state)
 	struct answer a;
 
 	f->answer.code = 99;
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	client_get(&c, "est/crts", &a);
 	assert_int_equal(a.code, 500);
 	assert_int_equal(a.payload.len, 0);
@@ -357,8 +321,7 @@ coap_server_sends_errors_with_their_text_and_max_age(void **state)
 	f->answer.code = 503;
 	f->answer.max_age_s = 300;
 	f->answer_len = 20;
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	client_get(&c, "est/crts", &a);
 	assert_int_equal(a.code, 503);
 	assert_int_equal(a.max_age, 300);
@@ -367,15 +330,13 @@ coap_server_sends_errors_with_their_text_and_max_age(void **state)
 	client_close(&c);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(coap_server_answers_a_get_and_knows_who_asked),
 		TEST(coap_server_passes_label_formats_and_body_on),
-		TEST(coap_server_tells_what_it_has),
+		TEST(coap_server_asks_its_handler_what_there_is),
 		TEST(coap_server_refuses_what_it_does_not_have_or_understand),
 		TEST(coap_server_ignores_observe_and_other_elective_options),
 		TEST(coap_server_answers_non_confirmable_with_non_confirmable),

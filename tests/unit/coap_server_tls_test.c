@@ -15,24 +15,27 @@ connects(struct fixture *f, const struct identity *id, const struct client_wish 
 	return connected;
 }
 
-static bool
-agrees_on_p256(struct fixture *f, const char *groups)
+/* What the keys were exchanged with: "EC" or "X25519"; "" without a handshake. */
+static const char *
+group_agreed(struct fixture *f, const struct identity *id, const char *groups)
 {
+	const char *name = "";
 	EVP_PKEY *key = NULL;
 	struct client c;
-	bool p256;
 
-	client_prepare(&c, f->port, &f->device, &(struct client_wish){ .groups = groups });
-	assert_int_equal(client_handshake(&c), 1);
-	assert_int_equal(SSL_get_peer_tmp_key(c.ssl, &key), 1);
-	p256 = EVP_PKEY_is_a(key, "EC") == 1;
+	client_prepare(&c, f->port, id, &(struct client_wish){ .groups = groups });
+	if (client_handshake(&c) == 1) {
+		assert_int_equal(SSL_get_peer_tmp_key(c.ssl, &key), 1);
+		name = EVP_PKEY_is_a(key, "EC") == 1 && EVP_PKEY_get_bits(key) == 256 ? "P-256"
+			: EVP_PKEY_is_a(key, "X25519") == 1 ? "X25519" : "another";
+	}
 	EVP_PKEY_free(key);
 	client_close(&c);
-	return p256;
+	return name;
 }
 
 static void
-coap_server_speaks_two_ciphers_and_two_groups(void **state)
+coap_server_speaks_two_ciphers(void **state)
 {
 	struct fixture *f = *state;
 	char cipher[48];
@@ -45,11 +48,41 @@ coap_server_speaks_two_ciphers_and_two_groups(void **state)
 	assert_true(connects(f, &f->device,
 		&(struct client_wish){ .ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-CCM8" }, cipher));
 	assert_string_equal(cipher, "ECDHE-ECDSA-AES128-CCM8");
-	assert_true(agrees_on_p256(f, "X25519:P-256"));
-	assert_true(agrees_on_p256(f, "P-256"));
 	assert_false(connects(f, &f->device, &(struct client_wish){ .ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384" }, cipher));
 	assert_false(connects(f, &f->device, &(struct client_wish){ .ciphers = "ECDHE-ECDSA-AES128-SHA256" }, cipher));
-	assert_false(connects(f, &f->device, &(struct client_wish){ .groups = "P-384" }, cipher));
+}
+
+static void
+coap_server_takes_the_group_the_client_likes_better(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_start(f);
+	assert_string_equal(group_agreed(f, &f->device, "P-256"), "P-256");
+	assert_string_equal(group_agreed(f, &f->device, "P-256:X25519"), "P-256");
+	assert_string_equal(group_agreed(f, &f->device, "X25519:P-256"), "X25519");
+	assert_string_equal(group_agreed(f, &f->device, "X448:X25519:P-384:P-256"), "X25519");
+	assert_string_equal(group_agreed(f, &f->device, "P-384:P-256"), "P-256");
+	/* RFC 8422, section 5.1: the list is also that of the curves in certificates, and ours is on P-256. */
+	assert_string_equal(group_agreed(f, &f->device, "X25519"), "");
+	assert_string_equal(group_agreed(f, &f->device, "P-384"), "");
+	assert_string_equal(group_agreed(f, &f->device, "X25519:P-384"), "");
+}
+
+static void
+coap_server_takes_certificates_on_p384_and_no_larger_curve(void **state)
+{
+	struct fixture *f = *state;
+	struct identity p384, p521;
+
+	fixture_start(f);
+	identity_make_on(&p384, "p384", 10, "P-384");
+	identity_make_on(&p521, "p521", 10, "P-521");
+	assert_string_equal(group_agreed(f, &p384, "P-256:P-384"), "P-256");
+	assert_string_equal(group_agreed(f, &p384, "X25519:P-256:P-384"), "X25519");
+	assert_string_equal(group_agreed(f, &p521, "P-256:P-521"), "");
+	identity_free(&p384);
+	identity_free(&p521);
 }
 
 /* RFC 9148, section 4.2: "this specification requires that the client MUST be authenticated for all functions". */
@@ -91,8 +124,7 @@ coap_server_resumes_nothing_and_gives_no_ticket(void **state)
 	struct client c;
 	struct answer a;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	client_get(&c, "est/crts", &a);
 	session = SSL_get1_session(c.ssl);
 	assert_int_equal(SSL_SESSION_has_ticket(session), 0);
@@ -115,8 +147,7 @@ coap_server_does_not_renegotiate(void **state)
 	struct client c;
 	struct answer a;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	client_get(&c, "est/crts", &a);
 	assert_int_equal(SSL_renegotiate(c.ssl), 1);
 	assert_int_not_equal(SSL_do_handshake(c.ssl), 1);
@@ -156,8 +187,7 @@ coap_server_reload_changes_new_sessions_only(void **state)
 	struct err e;
 	X509 *seen;
 
-	fixture_start(f);
-	client_open(&before, f->port, &f->device);
+	fixture_connect(f, &before);
 	identity_make(&renewed, "renewed", 10);
 	assert_int_equal(coaps_server_reload(f->server,
 		&(struct coaps_tls){ .cert = renewed.cert, .key = renewed.key }, &e), 0);
@@ -205,8 +235,7 @@ coap_server_session_survives_garbage_after_somebody_elses_failed_handshake(void 
 	char cipher[48];
 	int round;
 
-	fixture_start(f);
-	client_open(&c, f->port, &f->device);
+	fixture_connect(f, &c);
 	for (round = 0; round < 3; round++) {
 		assert_false(connects(f, NULL, NULL, cipher));
 		assert_int_equal(send(c.fd, garbage, sizeof garbage, 0), sizeof garbage);
@@ -217,13 +246,13 @@ coap_server_session_survives_garbage_after_somebody_elses_failed_handshake(void 
 	client_close(&c);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(coap_server_speaks_two_ciphers_and_two_groups),
+		TEST(coap_server_speaks_two_ciphers),
+		TEST(coap_server_takes_the_group_the_client_likes_better),
+		TEST(coap_server_takes_certificates_on_p384_and_no_larger_curve),
 		TEST(coap_server_wants_a_certificate_and_judges_none),
 		TEST(coap_server_wants_the_extended_master_secret),
 		TEST(coap_server_resumes_nothing_and_gives_no_ticket),
