@@ -38,7 +38,7 @@ override LDFLAGS += $(OPT) $(LHARD) -pthread
 LIBS = -lcivetweb -levent_core -lcoap-3-openssl -lcbor -lsqlite3 -lconfig -lcurl -ljansson -lssl -lcrypto -pthread
 
 # One static archive per folder, in link order: users before what they use.
-FOLDERS  = gateway/http gateway/coap gateway/core gateway/mdm gateway/outbound gateway/ca gateway/store coap policy scep est base
+FOLDERS  = gateway/http gateway/coap gateway/core gateway/mdm gateway/verifier gateway/ca gateway/outbound gateway/store coap policy/attest scep policy est base
 archive  = $(O)/lib$(subst /,_,$(1)).a
 ARCHIVES = $(foreach f,$(FOLDERS),$(call archive,$(f)))
 objects  = $(patsubst %.c,$(O)/obj/%.o,$(wildcard $(1)/*.c))
@@ -91,6 +91,9 @@ $(O)/bench/load: $(O)/obj/tests/bench/load.o
 $(O)/bench/timing: $(O)/obj/tests/bench/timing.o $(call archive,scep) $(call archive,est) $(call archive,base)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto -pthread
+$(O)/bench/dtls: $(O)/obj/tests/bench/dtls.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lssl -lcrypto
 $(O)/bench/fill: $(O)/obj/tests/bench/fill.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -123,11 +126,12 @@ replay: $(REPLAY)
 system: all
 	ENROLLD_BIN=$(abspath $(O)) /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/system tests/interop
 
-## leaks    ten thousand enrollments under valgrind
+## leaks    ten thousand enrollments over EST and a thousand over CoAP under valgrind
 leaks:
 	@.ci/deps build test
 	@$(MAKE) --no-print-directory all $(O)/bench/load
 	@tests/leaks.sh $(O)
+	@tests/leaks.sh $(O) 1000 coap
 
 ## fuzz     every fuzz target for T seconds each (make fuzz T=60), libFuzzer with ASan and UBSan
 T ?= 60
@@ -147,7 +151,7 @@ lint:
 ## bench    enrollments beside nginx's bare handshakes, and the rest of the figures
 bench:
 	@.ci/deps build bench
-	@$(MAKE) --no-print-directory all $(O)/bench/load $(O)/bench/fill $(O)/bench/timing
+	@$(MAKE) --no-print-directory all $(O)/bench/load $(O)/bench/fill $(O)/bench/timing $(O)/bench/dtls
 	@tests/bench/run.sh $(O)
 
 ## install  to PREFIX (/usr/local), manual pages included

@@ -11,6 +11,10 @@ speed" does on core 0 in its turn, with the libcrypto that enrolld uses, divided
 by the two that an enrollment takes (decrypt the request, sign the answer). The
 devices have static challenges and send over kept plain connections.
 
+EST over CoAP stands beside tests/bench/dtls, the least that a DTLS server can do
+with OpenSSL. "devsim fleet" is the client of both: there it asks for
+/crts, which the bare server answers with one octet.
+
 The timing check is statistics: whether answers to messages that are wrong in
 different ways take differently long (a padding oracle).
 """
@@ -29,11 +33,15 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
 SCEP_DEVICES = 64
 SCEP_PER_CONNECTION = 100
+COAP_PER_SESSION = 100
+COAP_AT_A_TIME = 32
+HANDSHAKES_AT_A_TIME = 64  # of devsim when it opens what it holds
 SIGNIFICANT = 0.001  # of all comparisons of a timing check together
 
 
@@ -66,11 +74,11 @@ class Enrolld:
     def __init__(self, bench, name, fill):
         self.bench, self.name, self.fill = bench, name, fill
         self.dir = bench.dir / name
-        self.port, self.plain_port = free_port(), free_port()
+        self.port, self.plain_port, self.admin_port = free_port(), free_port(), free_port()
         run(bench.bin / "enrolld", "--init", self.dir, "--port", self.port, "--trust",
             f"acme={bench.dir}/factory/manufacturer/root.pem", stdout=subprocess.DEVNULL)
         conf = self.dir / "enrolld.conf"
-        text = conf.read_text().replace(f"127.0.0.1:{self.port + 1}", f"127.0.0.1:{free_port()}")
+        text = conf.read_text().replace(f"127.0.0.1:{self.port + 1}", f"127.0.0.1:{self.admin_port}")
         text = text.replace(f":{self.port + 2}\"", f":{self.plain_port}\"")
         text = text.replace("listen = {", 'log = { level = "warn"; };\nlisten = {', 1)
         conf.write_text(text)
@@ -79,11 +87,25 @@ class Enrolld:
             run(bench.bin / "bench/fill", self.dir / "enrolld.db", fill)
             print(f"  {name}: store filled with {fill} assets and certificates in "
                   f"{time.monotonic() - began:.0f} s", flush=True)
+        self.conf = conf
         self.log = open(self.dir / "log", "w")
-        self.process = subprocess.Popen(["taskset", "-c", "0", str(bench.bin / "enrolld"), "-c", str(conf)],
+        self.start()
+        self.ctl("import", bench.dir / "factory/assets.csv", "--create-owners")
+
+    def start(self):
+        self.process = subprocess.Popen(["taskset", "-c", "0", str(self.bench.bin / "enrolld"), "-c", str(self.conf)],
                                         stderr=self.log)
         self.wait()
-        self.ctl("import", bench.dir / "factory/assets.csv", "--create-owners")
+
+    def restart(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        self.start()
+
+    def metric(self, name):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics") as answer:
+            return float(next(line.split()[1] for line in answer.read().decode().splitlines()
+                              if line.startswith(name + " ")))
 
     def ctl(self, *words):
         return run(self.bench.bin / "enrollctl", "--socket", self.dir / "control.sock", *words,
@@ -158,6 +180,23 @@ http {{
         self.process.wait(30)
 
 
+class Dtls:
+    """The bare DTLS server. It checks the client's chain, as nginx does, or takes any."""
+    def __init__(self, bench, tls_from, *extra):
+        self.process = subprocess.Popen(
+            ["taskset", "-c", "0", str(bench.bin / "bench/dtls"), "--cert", f"{tls_from}/tls/server.pem", "--key",
+             f"{tls_from}/tls/server.key", "--trust", f"{bench.dir}/factory/manufacturer/root.pem", *extra],
+            stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
+
+    def pids(self):
+        return [self.process.pid]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
 class Bench:
     def __init__(self, options):
         self.options = options
@@ -185,21 +224,49 @@ class Bench:
         seen["per_cpu_s"] = seen["ops"] / max(used, 1 / TICK)
         return seen
 
-    def scep(self, server, count, *extra):
-        """The same of SCEP. Keys and messages are made before the first of them is sent, while the server is idle."""
+    def fleet(self, server, count, *words):
+        """The same with devsim. Keys and messages are made before the first of them is sent, while the server is idle."""
         before = cpu_s(server.pids())
-        done = subprocess.run(
-            ["taskset", "-c", "1", str(self.bin / "devsim"), "fleet", "--protocol", "scep", "--url",
-             f"http://localhost:{server.plain_port}", "--label", "scep", "--cacert", str(server.dir / "ca/root.pem"),
-             "--challenges", str(server.challenges()), "--operations", str(count), "--concurrency", "32", "--unopened",
-             f"--keep-alive={SCEP_PER_CONNECTION}", "--shared-primes", "--quiet", "--json", *extra],
-            stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(["taskset", "-c", "1", str(self.bin / "devsim"), "fleet", "--operations", str(count), "--quiet",
+                               "--json", *words], stdout=subprocess.PIPE, text=True)
         used = cpu_s(server.pids()) - before
+        if not done.stdout:
+            sys.exit("devsim has not begun")
         seen = json.loads(done.stdout)
         if done.returncode != 0 or seen["ok"] != count:
-            sys.exit(f"{count - seen['ok']} of {count} SCEP enrollments failed: {seen['errors']}")
+            sys.exit(f"{count - seen['ok']} of {count} operations of \"devsim fleet\" failed: {seen['errors']}")
         return {"per_cpu_s": count / max(used, 1 / TICK), "p50_ms": seen["latency_ms"]["p50"],
                 "p99_ms": seen["latency_ms"]["p99"]}
+
+    def scep(self, server, count):
+        return self.fleet(server, count, "--protocol", "scep", "--url", f"http://localhost:{server.plain_port}", "--label",
+                          "scep", "--cacert", str(server.dir / "ca/root.pem"), "--challenges", str(server.challenges()),
+                          "--concurrency", "32", "--unopened", f"--keep-alive={SCEP_PER_CONNECTION}", "--shared-primes")
+
+    def coap_client(self, server):
+        # Whether the client checks the server is the client's cost.
+        return ["--protocol", "coap", "--url", f"coaps://127.0.0.1:{server.port}", "--insecure", "--devices",
+                str(self.dir / "factory/devices")]
+
+    def coap(self, server, count, *extra, lanes=COAP_AT_A_TIME):
+        return self.fleet(server, count, *self.coap_client(server), "--concurrency", str(lanes), *extra)
+
+    def coap_memory(self, server, sessions):
+        """Octets of RSS for each idle session; one client that asks now and then goes with them."""
+        self.coap(server, 2000, lanes=HANDSHAKES_AT_A_TIME)
+        before = status_kb(server.pids()[0], "VmRSS")
+        holder = subprocess.Popen([str(self.bin / "devsim"), "fleet", *self.coap_client(server), "--op", "cacerts", "--rate", "1",
+                                   "--duration", "600s", "--hold-idle", str(sessions), "--quiet"], stdout=subprocess.DEVNULL)
+        for _ in range(600):
+            if server.metric("enrolld_coap_sessions_open") >= sessions or holder.poll() is not None:
+                break
+            time.sleep(0.1)
+        held, after = server.metric("enrolld_coap_sessions_open"), status_kb(server.pids()[0], "VmRSS")
+        holder.send_signal(signal.SIGINT)
+        holder.wait(60)
+        if held < sessions:
+            sys.exit(f"{held:.0f} of {sessions} CoAP sessions are open")
+        return {"sessions": held, "octets": (after - before) * 1024 / held, "rss_mb": after / 1024}
 
     def rsa_limit(self):
         done = run("taskset", "-c", "0", "openssl", "speed", "-mr", "-seconds", "2", "rsa2048", stdout=subprocess.PIPE,
@@ -307,7 +374,7 @@ def mann_whitney(a, b):
 def allow_many(conf):
     text = conf.read_text()
     conf.write_text(text + '\nlimits = { connections = 20000; connections_per_address = 20000; header_time = "600s"; '
-                           'idle_time = "600s"; };\n')
+                           'idle_time = "600s"; };\ncoap = { sessions = 10000; session_timeout = "600s"; };\n')
 
 
 def main():
@@ -318,8 +385,9 @@ def main():
     parser.add_argument("--sizes", default="10000,1000000", help="filled stores to compare with an empty one")
     parser.add_argument("--idle", type=int, default=5000)
     parser.add_argument("--slow", type=int, default=1000)
+    parser.add_argument("--sessions", type=int, default=1000, help="idle CoAP sessions whose memory is measured; 0: none")
     parser.add_argument("--timing", type=int, default=3000, help="messages of each kind in the timing check; 0: none")
-    parser.add_argument("--only", choices=("all", "est", "scep", "timing"), default="all")
+    parser.add_argument("--only", choices=("all", "est", "scep", "coap", "timing"), default="all")
     parser.add_argument("--json", help="write the figures here")
     options = parser.parse_args()
     import resource
@@ -331,9 +399,14 @@ def main():
     try:
         empty = Enrolld(bench, "small", 0)
         servers.append(empty)
-        nginx = Nginx(bench, empty.dir)
-        servers.append(nginx)
-        sizes = [] if options.only == "timing" else map(int, filter(None, options.sizes.split(",")))
+        nginx = dtls = unseen = None
+        if options.only in ("all", "est"):
+            nginx = Nginx(bench, empty.dir)
+            servers.append(nginx)
+        if options.only in ("all", "coap"):
+            dtls, unseen = Dtls(bench, empty.dir), Dtls(bench, empty.dir, "--unverified")
+            servers += [dtls, unseen]
+        sizes = [] if options.only in ("coap", "timing") else map(int, filter(None, options.sizes.split(",")))
         filled = [(size, Enrolld(bench, f"with-{size}", size)) for size in sizes]
         servers += [server for _, server in filled]
         n, base = options.count, "nginx: TLS 1.3 handshake, one octet"
@@ -348,25 +421,37 @@ def main():
         scep = [(limit, bench.rsa_limit), ("enrolld: SCEP enrollment", lambda: bench.scep(empty, n))]
         scep += [(f"enrolld: the same with {size} assets and certs", lambda server=server: bench.scep(server, n))
                  for size, server in filled]
+        bare, asks = "bare DTLS 1.2 handshake, one octet", ("--op", "cacerts")
+        coap = [(bare, lambda: bench.coap(dtls, n, *asks)),
+                ("the same, client's chain not looked at", lambda: bench.coap(unseen, n, *asks)),
+                ("enrolld: DTLS handshake + /crts", lambda: bench.coap(empty, n, *asks)),
+                ("enrolld: DTLS handshake + enrollment", lambda: bench.coap(empty, n)),
+                (f"enrolld: {COAP_PER_SESSION} enrollments a session",
+                 lambda: bench.coap(empty, 2 * n, f"--keep-alive={COAP_PER_SESSION}"))]
         if options.only in ("all", "est"):
             bench.rounds(est)
             bench.table(base, [name for name, _ in est])
         if options.only in ("all", "scep"):
             bench.rounds(scep)
             bench.table(limit, [name for name, _ in scep])
+        if options.only in ("all", "coap"):
+            bench.rounds(coap)
+            bench.table(bare, [name for name, _ in coap])
         peak = status_kb(empty.pids()[0], "VmHWM") / 1024
         print(f"\npeak RSS of enrolld at default settings: {peak:.1f} MB")
         bench.results["peak_rss_mb"] = peak
         if options.timing and options.only in ("all", "timing"):
             bench.timing(empty, options.timing)
-        empty.stop()
-        servers.remove(empty)
+        if options.sessions and options.only in ("all", "coap"):
+            allow_many(empty.conf)
+            empty.restart()
+            held = bench.results["coap_sessions"] = bench.coap_memory(empty, options.sessions)
+            print(f"memory of an idle CoAP session: {held['octets'] / 1000:.1f} kB ({held['sessions']:.0f} held, "
+                  f"RSS {held['rss_mb']:.0f} MB)", flush=True)
         if options.idle and options.only in ("all", "est"):
-            allow_many(empty.dir / "enrolld.conf")
-            empty.process = subprocess.Popen(["taskset", "-c", "0", str(bench.bin / "enrolld"), "-c",
-                                              str(empty.dir / "enrolld.conf")], stderr=subprocess.DEVNULL)
-            empty.wait()
-            servers.append(empty)
+            if "idle_time" not in empty.conf.read_text():
+                allow_many(empty.conf)
+            empty.restart()
             quiet = bench.load(empty, 500, *enroll, "--threads", "1")
             seen, rss = bench.held_open(empty, options.idle, options.slow)
             print(f"one device enrolling: p99 {quiet['p99_ms']:.1f} ms; with {options.idle} idle and {options.slow} slow "
