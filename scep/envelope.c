@@ -5,6 +5,7 @@
 #include "base/der.h"
 #include "base/key.h"
 #include "scep/internal.h"
+#include "scep/rsa.h"
 
 #define CHUNK 4096
 
@@ -34,6 +35,9 @@ encrypt_key(X509 *cert, const struct content_key *key, bool oaep, uint8_t out[RS
 		return err_set(e, ERR_UNSUPPORTED, "a SCEP recipient's key must be RSA of at most %d bits",
 			RSA_BITS_MAX);
 	}
+	/* The key of a message that was verified here. */
+	if (!oaep && scep_rsa_get0(public_key) != NULL)
+		return scep_rsa_encrypt(scep_rsa_get0(public_key), bytes_of(key->at, key->len), out, len, e);
 	ctx = EVP_PKEY_CTX_new_from_pkey(NULL, public_key, NULL);
 	*len = RSA_BITS_MAX / 8;
 	if (ctx == NULL || EVP_PKEY_encrypt_init(ctx) != 1 ||

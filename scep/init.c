@@ -2,6 +2,7 @@
 #include <openssl/provider.h>
 
 #include "scep/read.h"
+#include "scep/rsa.h"
 
 /* Written by scep_init() before there are threads, only read afterwards. */
 static struct digest {
@@ -77,7 +78,7 @@ scep_init(struct err *e)
 {
 	size_t i;
 
-	if (!ready && fetch_all(e) != 0)
+	if (!ready && (fetch_all(e) != 0 || scep_rsa_init(e) != 0))
 		return -1;
 	if (!ready)
 		scep_certs_init();
@@ -146,6 +147,18 @@ scep_signature_fits(const ASN1_OBJECT *oid, unsigned digest)
 		if (digests[i].bit == digest)
 			return nid == NID_rsaEncryption || nid == digests[i].signature_nid;
 	return false;
+}
+
+unsigned
+scep_signature_digest(const ASN1_OBJECT *oid)
+{
+	int nid = OBJ_obj2nid(oid);
+	size_t i;
+
+	for (i = 0; i < DIGESTS; i++)
+		if (digests[i].signature_nid == nid)
+			return digests[i].bit;
+	return 0;
 }
 
 struct bytes

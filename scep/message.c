@@ -38,6 +38,7 @@ take_certs(struct scep_message *message, struct err *e)
 			continue;
 		if (scep_cert_decode(scep_string_bytes(value->value.sequence), &cert, e) != 0)
 			return -1;
+		message->parts->certs[sk_X509_num(message->certs)] = scep_string_bytes(value->value.sequence);
 		if (sk_X509_push(message->certs, cert) <= 0) {
 			X509_free(cert);
 			return err_set(e, ERR_NOMEM, "SCEP message: no memory");
@@ -75,6 +76,7 @@ take_signer(struct scep_message *message, struct err *e)
 	if (i == n)
 		return err_set(e, ERR_MALFORMED, "the signer's certificate is not in the message");
 	message->signer = sk_X509_value(message->certs, i);
+	message->parts->signer = message->parts->certs[i];
 	X509_up_ref(message->signer);
 	return 0;
 }

@@ -12,6 +12,8 @@ unsigned scep_digest_of(const ASN1_OBJECT *oid);
 unsigned scep_cipher_of(const ASN1_OBJECT *oid);
 /* rsaEncryption, or the shaXWithRSAEncryption of that digest. */
 bool scep_signature_fits(const ASN1_OBJECT *oid, unsigned digest);
+/* The digest of a shaXWithRSAEncryption, 0 for anything else. */
+unsigned scep_signature_digest(const ASN1_OBJECT *oid);
 
 /*
  * A look at the octets before a decoder sees them: one BER value and nothing after it,
@@ -153,6 +155,8 @@ struct scep_parts {
 	SCEP_SIGNED *tree;
 	struct scep_envelope *envelope; /* NULL: none */
 	struct scep_attributes attributes;
+	struct bytes certs[SCEP_CERTS_MAX]; /* the octets of message->certs, in the tree */
+	struct bytes signer; /* ... of message->signer */
 	bool verified;
 };
 
