@@ -192,6 +192,16 @@ check_extensions(const STACK_OF(X509_EXTENSION) *extensions, struct err *e)
 	return 0;
 }
 
+/* What it says is for policy/attest to read; here it is one AttestationBundle, a SEQUENCE. */
+static int
+take_attestation(struct est_csr *csr, const ASN1_TYPE *value, struct err *e)
+{
+	if (value->type != V_ASN1_SEQUENCE)
+		return err_set(e, ERR_MALFORMED, "its value is not a SEQUENCE");
+	csr->attestation = string_bytes(value->value.sequence);
+	return 0;
+}
+
 static int
 take_extensions(struct est_csr *csr, const ASN1_TYPE *value, struct err *e)
 {
@@ -233,6 +243,7 @@ static const struct attribute_kind {
 	{ { PKCS9, 0x10, 0x02, 0x25 }, 11, "decryptKeyIdentifier", take_decrypt_key_id },
 	{ { PKCS9, 0x10, 0x02, 0x36 }, 11, "asymmetricDecryptKeyIdentifier", take_asym_decrypt_key_id },
 	{ { PKCS9, 0x10, 0x02, 0x3a }, 11, "estIdentityLinking", take_linking },
+	{ { PKCS9, 0x10, 0x02, 0x3b }, 11, "attestation", take_attestation },
 };
 
 #define KINDS (sizeof kinds / sizeof kinds[0])

@@ -28,6 +28,8 @@ struct est_csr {
 	struct bytes challenge;   /* estIdentityLinking (RFC 7894), else challengePassword, in UTF-8; len 0: absent */
 	struct bytes decrypt_key_id;      /* DecryptKeyIdentifier (RFC 7030, section 4.4.1.1); len 0: absent */
 	struct bytes asym_decrypt_key_id; /* AsymmetricDecryptKeyIdentifier (section 4.4.1.2); len 0: absent */
+	struct bytes attestation; /* the one value of id-aa-attestation, a DER SEQUENCE, as long as this struct lives;
+	                             len 0: absent. More than one attribute or value is ERR_MALFORMED */
 	uint8_t sha256[32];      /* of der */
 	uint8_t spki_sha256[32]; /* of spki; zero with EST_CSR_IGNORE_KEY */
 	struct est_csr_source *source;

@@ -1,6 +1,7 @@
 #include "est/csrattrs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/asn1t.h>
@@ -8,21 +9,13 @@
 
 #include "base/der.h"
 #include "base/text.h"
+#include "est/csrattrs_template.h"
 #include "est/strict.h"
-
-DEFINE_CLEANUP(ASN1_OBJECT, ASN1_OBJECT *, ASN1_OBJECT_free);
-DEFINE_CLEANUP(X509_ATTRIBUTE, X509_ATTRIBUTE *, X509_ATTRIBUTE_free);
-
-static void
-any_stack_free(STACK_OF(ASN1_TYPE) *any)
-{
-	sk_ASN1_TYPE_pop_free(any, ASN1_TYPE_free);
-}
-DEFINE_CLEANUP(any_stack, STACK_OF(ASN1_TYPE) *, any_stack_free);
 
 #define ENTRY_TEXT_MAX 256
 #define OID_TEXT_MAX   128
 #define VALUES_MAX     32
+#define NUMBER_DIGITS_MAX 9
 #define VALUE_HEX_MAX  64 /* octets of a value that is shown as hexadecimal */
 
 /* Names that OpenSSL does not know, or spells otherwise than the RFCs. */
@@ -41,6 +34,9 @@ static const struct {
 	{ "otpChallenge", "1.2.840.113549.1.9.16.2.56" },
 	{ "revocationChallenge", "1.2.840.113549.1.9.16.2.57" },
 	{ "estIdentityLinking", "1.2.840.113549.1.9.16.2.58" },
+	{ "attestation", EST_OID_ATTESTATION },
+	{ "certificationRequestInfoTemplate", EST_OID_REQUEST_TEMPLATE },
+	{ "extensionReqTemplate", EST_OID_EXTENSION_TEMPLATE },
 };
 
 #define ALIASES (sizeof aliases / sizeof aliases[0])
@@ -115,6 +111,24 @@ add_text(X509_ATTRIBUTE *attribute, struct bytes text, struct err *e)
 	return 0;
 }
 
+/* RFC 9908, section 3.2: an RSA key's size is an INTEGER below rsaEncryption. */
+static int
+add_number(X509_ATTRIBUTE *attribute, const char *text, struct err *e)
+{
+	ASN1_INTEGER *number = ASN1_INTEGER_new();
+	size_t digits = strspn(text, "0123456789");
+	int rc = 0;
+
+	if (digits == 0 || digits > NUMBER_DIGITS_MAX || text[digits] != '\0')
+		rc = err_set(e, ERR_MALFORMED, "the text after int: is not a number of at most %d digits",
+			NUMBER_DIGITS_MAX);
+	else if (number == NULL || ASN1_INTEGER_set_uint64(number, strtoul(text, NULL, 10)) != 1 ||
+	    X509_ATTRIBUTE_set1_data(attribute, V_ASN1_INTEGER, number, -1) != 1)
+		rc = err_ossl(e, ERR_NOMEM, "attribute value");
+	ASN1_INTEGER_free(number);
+	return rc;
+}
+
 /* Comma-separated OIDs. */
 static int
 add_objects(X509_ATTRIBUTE *attribute, struct bytes list, struct err *e)
@@ -143,6 +157,16 @@ add_objects(X509_ATTRIBUTE *attribute, struct bytes list, struct err *e)
 }
 
 static int
+add_values(X509_ATTRIBUTE *attribute, const char *values, struct err *e)
+{
+	if (strncmp(values, "utf8:", 5) == 0)
+		return add_text(attribute, bytes_of_text(values + 5), e);
+	if (strncmp(values, "int:", 4) == 0)
+		return add_number(attribute, values + 4, e);
+	return add_objects(attribute, bytes_of_text(values), e);
+}
+
+static int
 put_entry(const char *entry, struct buf *out, struct err *e)
 {
 	CLEANUP(ASN1_OBJECT) ASN1_OBJECT *type = NULL;
@@ -150,7 +174,6 @@ put_entry(const char *entry, struct buf *out, struct err *e)
 	const char *equals = strchr(entry, '=');
 	size_t type_len = equals == NULL ? strlen(entry) : (size_t)(equals - entry);
 	const char *values = equals == NULL ? "" : equals + 1;
-	int rc;
 
 	if (strlen(entry) > ENTRY_TEXT_MAX)
 		return err_set(e, ERR_MALFORMED, "longer than %d octets", ENTRY_TEXT_MAX);
@@ -162,19 +185,24 @@ put_entry(const char *entry, struct buf *out, struct err *e)
 	attribute = X509_ATTRIBUTE_create_by_OBJ(NULL, type, 0, NULL, 0);
 	if (attribute == NULL)
 		return err_ossl(e, ERR_NOMEM, "attribute");
-	rc = strncmp(values, "utf8:", 5) == 0 ? add_text(attribute, bytes_of_text(values + 5), e)
-					      : add_objects(attribute, bytes_of_text(values), e);
-	return rc != 0 ? rc : put_attribute(attribute, out, e);
+	if (csrattrs_is_template(attribute))
+		return err_set(e, ERR_MALFORMED, "no list of values makes a template");
+	return add_values(attribute, values, e) != 0 ? -1 : put_attribute(attribute, out, e);
 }
 
 int
-est_csrattrs_encode(const char *const *entries, size_t count, struct buf *out, struct err *e)
+est_csrattrs_template(const struct est_csr_template *template, const char *const *entries, size_t count,
+	struct buf *out, struct err *e)
 {
 	size_t before = out->len, mark, i;
 
 	if (count > EST_CSRATTRS_MAX)
 		return err_set(e, ERR_LIMIT, "%zu attributes; at most %d are allowed", count, EST_CSRATTRS_MAX);
 	mark = der_begin(out, DER_SEQUENCE);
+	if (template != NULL && csrattrs_template_put(template, out, e) != 0) {
+		out->len = before;
+		return -1;
+	}
 	for (i = 0; i < count; i++)
 		if (put_entry(entries[i], out, e) != 0) {
 			out->len = before;
@@ -186,6 +214,12 @@ est_csrattrs_encode(const char *const *entries, size_t count, struct buf *out, s
 		return err_set(e, ERR_NOMEM, "attributes: no memory");
 	}
 	return 0;
+}
+
+int
+est_csrattrs_encode(const char *const *entries, size_t count, struct buf *out, struct err *e)
+{
+	return est_csrattrs_template(NULL, entries, count, out, e);
 }
 
 static int
@@ -227,8 +261,8 @@ read_attribute(const ASN1_TYPE *entry, X509_ATTRIBUTE **out, struct err *e)
 	return 0;
 }
 
-static void
-print_object(const ASN1_OBJECT *object, struct buf *out)
+void
+csrattrs_print_object(const ASN1_OBJECT *object, struct buf *out)
 {
 	char text[OID_TEXT_MAX] = "", dotted[OID_TEXT_MAX] = "";
 	size_t i;
@@ -244,14 +278,14 @@ print_object(const ASN1_OBJECT *object, struct buf *out)
 	ERR_clear_error();
 }
 
-static void
-print_value(ASN1_TYPE *value, struct buf *out)
+void
+csrattrs_print_value(const ASN1_TYPE *value, struct buf *out)
 {
 	char text[4 * ENTRY_TEXT_MAX] = "", hex[2 * VALUE_HEX_MAX + 1];
 	struct bytes octets;
 
 	if (value->type == V_ASN1_OBJECT) {
-		print_object(value->value.object, out);
+		csrattrs_print_object(value->value.object, out);
 		return;
 	}
 	if (value->type == V_ASN1_NULL || value->type == V_ASN1_BOOLEAN) {
@@ -275,21 +309,32 @@ print_value(ASN1_TYPE *value, struct buf *out)
 	}
 }
 
+/* RFC 9908, section 3.4 speaks of one template; of two, nobody could say which counts. */
 static int
-print_entry(const ASN1_TYPE *entry, struct buf *out, struct err *e)
+print_template(X509_ATTRIBUTE *attribute, size_t *templates, struct buf *out, struct err *e)
+{
+	if (++*templates > 1)
+		return err_set(e, ERR_MALFORMED, "CSR attributes: more than one template");
+	return csrattrs_template_print(attribute, out, e);
+}
+
+static int
+print_entry(const ASN1_TYPE *entry, size_t *templates, struct buf *out, struct err *e)
 {
 	CLEANUP(X509_ATTRIBUTE) X509_ATTRIBUTE *attribute = NULL;
 	int i;
 
 	if (entry->type == V_ASN1_OBJECT)
-		print_object(entry->value.object, out);
+		csrattrs_print_object(entry->value.object, out);
 	else {
 		if (read_attribute(entry, &attribute, e) != 0)
 			return -1;
-		print_object(X509_ATTRIBUTE_get0_object(attribute), out);
+		if (csrattrs_is_template(attribute))
+			return print_template(attribute, templates, out, e);
+		csrattrs_print_object(X509_ATTRIBUTE_get0_object(attribute), out);
 		for (i = 0; i < X509_ATTRIBUTE_count(attribute); i++) {
 			buf_append_text(out, i == 0 ? " = " : ", ");
-			print_value(X509_ATTRIBUTE_get0_type(attribute, i), out);
+			csrattrs_print_value(X509_ATTRIBUTE_get0_type(attribute, i), out);
 		}
 	}
 	buf_append_u8(out, '\n');
@@ -300,26 +345,46 @@ int
 est_csrattrs_decode(struct bytes der, struct buf *out, struct err *e)
 {
 	CLEANUP(any_stack) STACK_OF(ASN1_TYPE) *any = NULL;
-	size_t before = out->len;
+	size_t before = out->len, templates = 0;
 	int i;
 
 	if (read_entries(der, &any, e) != 0)
 		return -1;
 	for (i = 0; i < sk_ASN1_TYPE_num(any); i++)
-		if (print_entry(sk_ASN1_TYPE_value(any, i), out, e) != 0) {
+		if (print_entry(sk_ASN1_TYPE_value(any, i), &templates, out, e) != 0) {
 			out->len = before;
 			return -1;
 		}
 	return buf_failed(out) ? err_set(e, ERR_NOMEM, "CSR attributes: no memory") : 0;
 }
 
+/* 1 yes, 0 no, -1 malformed. *in_template says whose answer it is. */
+static int
+entry_asks(const ASN1_TYPE *entry, const ASN1_OBJECT *wanted, bool *in_template)
+{
+	CLEANUP(X509_ATTRIBUTE) X509_ATTRIBUTE *attribute = NULL;
+	struct err ignored;
+
+	*in_template = false;
+	if (entry->type == V_ASN1_OBJECT)
+		return OBJ_cmp(entry->value.object, wanted) == 0;
+	if (read_attribute(entry, &attribute, &ignored) != 0)
+		return -1;
+	*in_template = csrattrs_is_template(attribute);
+	if (*in_template)
+		return csrattrs_template_asks(attribute, wanted);
+	return OBJ_cmp(X509_ATTRIBUTE_get0_object(attribute), wanted) == 0;
+}
+
+/* RFC 9908, section 4: a client that understands the template uses it alone and ignores the other elements. */
 bool
 est_csrattrs_asks(struct bytes der, const char *dotted)
 {
 	CLEANUP(any_stack) STACK_OF(ASN1_TYPE) *any = NULL;
 	CLEANUP(ASN1_OBJECT) ASN1_OBJECT *wanted = OBJ_txt2obj(dotted, 1);
+	bool entries_ask = false, template_asks = false, in_template;
+	size_t templates = 0;
 	struct err ignored;
-	bool asks = false;
 	int i;
 
 	if (wanted == NULL || read_entries(der, &any, &ignored) != 0) {
@@ -327,15 +392,15 @@ est_csrattrs_asks(struct bytes der, const char *dotted)
 		return false;
 	}
 	for (i = 0; i < sk_ASN1_TYPE_num(any); i++) {
-		CLEANUP(X509_ATTRIBUTE) X509_ATTRIBUTE *attribute = NULL;
-		const ASN1_TYPE *entry = sk_ASN1_TYPE_value(any, i);
+		int asks = entry_asks(sk_ASN1_TYPE_value(any, i), wanted, &in_template);
 
-		if (entry->type == V_ASN1_OBJECT)
-			asks = asks || OBJ_cmp(entry->value.object, wanted) == 0;
-		else if (read_attribute(entry, &attribute, &ignored) != 0)
+		if (asks < 0)
 			return false;
+		templates += in_template;
+		if (in_template)
+			template_asks = asks == 1;
 		else
-			asks = asks || OBJ_cmp(X509_ATTRIBUTE_get0_object(attribute), wanted) == 0;
+			entries_ask = entries_ask || asks == 1;
 	}
-	return asks;
+	return templates == 0 ? entries_ask : templates == 1 && template_asks;
 }

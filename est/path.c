@@ -15,6 +15,8 @@ static const struct {
 	{ EST_OP_SIMPLEREENROLL, "simplereenroll", "POST" },
 	{ EST_OP_SERVERKEYGEN, "serverkeygen", "POST" },
 	{ EST_OP_CSRATTRS, "csrattrs", "GET" },
+	{ EST_OP_NONCE, "nonce", "POST" },
+	{ EST_OP_TPM_BIND, "tpm-bind", "POST" },
 };
 
 #define OPERATIONS (sizeof operations / sizeof operations[0])

@@ -15,6 +15,8 @@ enum est_op {
 	EST_OP_SIMPLEREENROLL,
 	EST_OP_SERVERKEYGEN,
 	EST_OP_CSRATTRS,
+	EST_OP_NONCE,    /* "nonce": freshness for evidence; GET and POST */
+	EST_OP_TPM_BIND, /* "tpm-bind": an attestation key is bound to its endorsement key; POST */
 };
 
 struct est_route {
@@ -36,7 +38,7 @@ MUST_USE int est_path_parse(struct bytes path, struct est_route *out, struct err
 const char *est_op_name(enum est_op op);
 /* The reverse; EST_OP_NONE for an unknown name. */
 enum est_op est_op_of(struct bytes name);
-/* "GET" or "POST". */
+/* "GET" or "POST"; NONCE takes both, and this says "POST". */
 const char *est_op_method(enum est_op op);
 
 #endif

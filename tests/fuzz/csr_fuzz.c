@@ -42,11 +42,13 @@ parse(struct bytes in, enum est_csr_mode mode)
 	demand(bytes_equal(csr->der, in));
 	demand(csr->subject != NULL && (csr->key != NULL) == (mode != EST_CSR_IGNORE_KEY));
 	demand(csr->challenge.len <= EST_CHALLENGE_MAX);
+	demand(csr->attestation.len == 0 || (csr->attestation.len < in.len && csr->attestation.at[0] == 0x30));
 	x509_name_text(csr->subject, text, sizeof text);
 	if (est_csr_alt_names(csr, &names, &e) != 0)
 		demand(names == NULL);
 	demand(est_csr_parse(csr->der, mode, &again, &e) == 0);
 	demand(bytes_equal(csr->challenge, again->challenge));
+	demand(bytes_equal(csr->attestation, again->attestation));
 }
 
 int

@@ -24,7 +24,8 @@ read_der(struct bytes der)
 	struct err e;
 
 	if (est_csrattrs_decode(der, &text, &e) != 0)
-		demand(text.len == 0 && !est_csrattrs_asks(der, "1.2.840.113549.1.9.7"));
+		demand(text.len == 0 && !est_csrattrs_asks(der, "1.2.840.113549.1.9.7") &&
+			!est_csrattrs_asks(der, "2.5.4.3"));
 	else
 		(void)est_csrattrs_asks(der, "1.2.840.113549.1.9.7");
 	buf_free(&text);

@@ -32,6 +32,10 @@ est_path_parse_finds_the_operation_and_the_label(void **state)
 		{ "/.well-known/est/simplereenroll", "", EST_OP_SIMPLEREENROLL },
 		{ "/.well-known/est/serverkeygen", "", EST_OP_SERVERKEYGEN },
 		{ "/.well-known/est/csrattrs", "", EST_OP_CSRATTRS },
+		{ "/.well-known/est/nonce", "", EST_OP_NONCE },
+		{ "/.well-known/est/tpm-bind", "", EST_OP_TPM_BIND },
+		{ "/.well-known/est/factory-7/nonce", "factory-7", EST_OP_NONCE },
+		{ "/.well-known/est/factory-7/tpm-bind", "factory-7", EST_OP_TPM_BIND },
 		{ "/.well-known/est/factory-7/cacerts", "factory-7", EST_OP_CACERTS },
 		{ "/.well-known/est/a.b_c~d/csrattrs", "a.b_c~d", EST_OP_CSRATTRS },
 		{ "/.well-known/est/%66actory%2D7/simpleenroll", "factory-7", EST_OP_SIMPLEENROLL },
@@ -68,6 +72,8 @@ est_path_parse_refuses_every_other_path(void **state)
 		"/.well-known/est/x//cacerts",
 		"/.well-known/est/fullcmc",
 		"/.well-known/est/CACERTS",
+		"/.well-known/est/tpm_bind",
+		"/.well-known/est/nonces",
 		"/.well-known/est/%63acerts",
 		"/.Well-Known/est/cacerts",
 		"//.well-known/est/cacerts",
@@ -106,7 +112,7 @@ static void
 est_path_parse_refuses_operation_names_as_labels(void **state)
 {
 	static const char *const names[] = { "cacerts", "simpleenroll", "simplereenroll", "fullcmc",
-		"serverkeygen", "csrattrs", "%63acerts", "csrattr%73" };
+		"serverkeygen", "csrattrs", "nonce", "tpm-bind", "tpm%2Dbind", "%63acerts", "csrattr%73" };
 	struct est_route route;
 	char path[128];
 	size_t i;
@@ -161,6 +167,8 @@ est_op_names_and_methods_match_the_rfc(void **state)
 	assert_string_equal(est_op_method(EST_OP_SIMPLEENROLL), "POST");
 	assert_string_equal(est_op_method(EST_OP_SIMPLEREENROLL), "POST");
 	assert_string_equal(est_op_method(EST_OP_SERVERKEYGEN), "POST");
+	assert_string_equal(est_op_method(EST_OP_NONCE), "POST");
+	assert_string_equal(est_op_method(EST_OP_TPM_BIND), "POST");
 	assert_string_equal(est_op_method(EST_OP_NONE), "");
 }
 
