@@ -37,10 +37,8 @@ verdict_name(enum verdict verdict)
 	return "unknown";
 }
 
-static void format(char *out, size_t size, const char *fmt, va_list ap) PRINTF(3, 0);
-
-static void
-format(char *out, size_t size, const char *fmt, va_list ap)
+void
+text_vformat(char *out, size_t size, const char *fmt, va_list ap)
 {
 	int n = vsnprintf(out, size, fmt, ap);
 	size_t end = size - 1;
@@ -64,7 +62,7 @@ text_format(char *out, size_t size, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	format(out, size, fmt, ap);
+	text_vformat(out, size, fmt, ap);
 	va_end(ap);
 }
 
@@ -87,7 +85,7 @@ rule_saw(struct rule_result *result, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	format(result->saw, sizeof result->saw, fmt, ap);
+	text_vformat(result->saw, sizeof result->saw, fmt, ap);
 	va_end(ap);
 }
 
@@ -114,8 +112,79 @@ rule_fail(struct decision_run *run, struct rule_result *result, const char *fmt,
 		return;
 	text_format(run->out->reason, sizeof run->out->reason, "%s", result->rule);
 	va_start(ap, fmt);
-	format(run->out->sentence, sizeof run->out->sentence, fmt, ap);
+	text_vformat(run->out->sentence, sizeof run->out->sentence, fmt, ap);
 	va_end(ap);
+}
+
+bool
+has_one_asset(const struct decide_input *in)
+{
+	return in->asset_matches == 1 && in->asset != NULL && in->owner != NULL;
+}
+
+/* Nothing waives anything for an asset whose certificates are revoked with its state. */
+const struct exception *
+find_exception(const struct decide_input *in, unsigned used, unsigned waives)
+{
+	const struct exception *found = NULL;
+	size_t i;
+
+	if (!has_one_asset(in) || (unsigned)in->asset->state >= ASSET_STATES ||
+	    asset_state_rules(in->asset->state)->on_entry == ENTRY_REVOKE)
+		return NULL;
+	for (i = 0; i < in->exception_count && i < EXCEPTIONS_MAX; i++) {
+		if ((in->exceptions[i].waives & waives) == 0 || in->exceptions[i].expires_s <= in->now_s)
+			continue;
+		/* One that is used already costs no further use. */
+		if ((used & 1u << i) != 0)
+			return &in->exceptions[i];
+		if (found == NULL)
+			found = &in->exceptions[i];
+	}
+	return found;
+}
+
+void
+rule_waive(struct decision_run *run, struct rule_result *result, const struct exception *exception, const char *why)
+{
+	run->out->exceptions_used |= 1u << (exception - run->in->exceptions);
+	rule_saw(result, "waived by exception %lld (%s): %s", (long long)exception->id, exception->ticket, why);
+	result->verdict = VERDICT_PASS;
+}
+
+void
+rule_fail_unless_waived(struct decision_run *run, struct rule_result *result, unsigned waives, const char *fmt, ...)
+{
+	const struct exception *exception = find_exception(run->in, run->out->exceptions_used, waives);
+	char why[sizeof run->out->sentence];
+	va_list ap;
+
+	va_start(ap, fmt);
+	text_vformat(why, sizeof why, fmt, ap);
+	va_end(ap);
+	if (exception == NULL)
+		rule_fail(run, result, "%s", why);
+	else
+		rule_waive(run, result, exception, why);
+}
+
+/* notAfter is as early as any of these wants it. */
+static void
+cut_validity(struct decision_run *run)
+{
+	const struct decide_input *in = run->in;
+	struct cert_spec *spec = &run->out->spec;
+	int64_t lifetime_s = run->out->judgement.lifetime_s;
+
+	/* A certificate never outlives the contract it was issued under, ... */
+	if (run->contract_runs && in->owner->contract_end_s != 0 && spec->not_after_s > in->owner->contract_end_s)
+		spec->not_after_s = in->owner->contract_end_s;
+	/* ... nor an owner that is leaving. */
+	if (in->owner->status == OWNER_OFFBOARDING && !run->leaving_ended && in->offboarding_end_s != 0 &&
+	    spec->not_after_s > in->offboarding_end_s)
+		spec->not_after_s = in->offboarding_end_s;
+	if (lifetime_s != 0 && lifetime_s < spec->not_after_s - in->now_s)
+		spec->not_after_s = in->now_s + lifetime_s;
 }
 
 /* The templates are filled early, because csr.names compares with the result; profile.fill reports it. */
@@ -129,9 +198,7 @@ fill(struct decision_run *run)
 		return;
 	if (profile_fill(in->profile, in->asset, in->owner, in->now_s, spec, &run->fill_err) != 0)
 		return;
-	/* A certificate never outlives the contract it was issued under. */
-	if (run->contract_runs && in->owner->contract_end_s != 0 && spec->not_after_s > in->owner->contract_end_s)
-		spec->not_after_s = in->owner->contract_end_s;
+	cut_validity(run);
 	run->filled = true;
 }
 
@@ -160,19 +227,28 @@ rule_profile_fill(struct decision_run *run)
 static void
 rule_approval(struct decision_run *run)
 {
+	const struct rule_judgement *judgement = &run->out->judgement;
 	struct rule_result *r = rule_begin(run, "approval");
+	const char *given = run->in->approved ? "approved" : "needed and not given";
 
 	switch (run->in->label->approval) {
 	case APPROVAL_NONE:
-		rule_saw(r, "not needed");
-		rule_pass(r);
-		return;
+		if (!judgement->approve) {
+			rule_saw(r, "not needed");
+			rule_pass(r);
+			return;
+		}
+		rule_saw(r, "%s; wanted by rule %s", given,
+			policy_rules_at(run->in->rules, judgement->approve_by)->name);
+		break;
 	case APPROVAL_MANUAL:
-		rule_saw(r, run->in->approved ? "approved" : "needed and not given");
-		r->verdict = run->in->approved ? VERDICT_PASS : VERDICT_WAIT;
+		rule_saw(r, "%s", given);
+		break;
+	default:
+		rule_fail(run, r, "the label's approval rule is unknown");
 		return;
 	}
-	rule_fail(run, r, "the label's approval rule is unknown");
+	r->verdict = run->in->approved ? VERDICT_PASS : VERDICT_WAIT;
 }
 
 static bool
@@ -224,12 +300,17 @@ decide(const struct decide_input *in, struct decision *out)
 		rule_fail(&run, rule_begin(&run, "label.operation"), "there is no label, profile or request");
 		return;
 	}
-	run.one_asset = in->asset_matches == 1 && in->asset != NULL && in->owner != NULL;
+	run.one_asset = has_one_asset(in);
 	run.contract_runs = run.one_asset &&
 		(in->owner->contract_end_s == 0 || in->now_s <= in->owner->contract_end_s);
+	run.leaving_ended = run.one_asset && in->owner->status == OWNER_OFFBOARDING && in->offboarding_end_s != 0 &&
+		in->now_s > in->offboarding_end_s;
+	decide_rules(in, &out->judgement);
 	fill(&run);
 	decide_proof(&run);
 	decide_asset(&run);
+	decide_policy(&run);
+	decide_attest(&run);
 	decide_renewal(&run);
 	decide_csr(&run);
 	rule_profile_fill(&run);

@@ -8,8 +8,9 @@
 #define POLICY_DECIDE_H
 
 #include "policy/profile.h"
+#include "policy/rules.h"
 
-#define DECISION_RULES_MAX 32
+#define DECISION_RULES_MAX 48
 
 /* How the requester proved who it is. */
 enum proof_kind {
@@ -64,6 +65,26 @@ struct decide_input {
 	bool renewal_names_free;
 	bool approved;                /* an operator has approved this very request */
 	int64_t transaction_request;  /* a request that has the same transaction id and another key; 0: none */
+
+	/* The operator's own rules (rules.h); NULL: none. facts needs protocol, peer and room; decide() fills in the rest,
+	   waive among it. */
+	const struct policy_rules *rules;
+	struct rule_facts facts;
+	/* Evidence as judged; the MDM's word and the manufacturer's certificate among it. By what no rule demands
+	   nothing is decided. One without checks that is not valid did not come. */
+	const struct attestation *attestations;
+	size_t attestation_count;
+	/* Exceptions in force for this asset and label, EXCEPTION_* bits together with who they are. The first 32 count. */
+	const struct exception *exceptions;
+	size_t exception_count;
+	/* The owner's quota for the profile: how many assets may hold a certificate, and how many others do now. */
+	bool has_quota;
+	int64_t quota_limit, quota_used; /* used: without this asset */
+	/* Clones: the anchor that proved the asset came with another key before; or the asset was seen in two
+	   places at once. Texts say what was seen; empty: nothing. Fail the rule when clone_denies says so. */
+	char clone_key[96], clone_place[96];
+	bool clone_key_denies, clone_place_denies;
+	int64_t offboarding_end_s;    /* OFFBOARDING: when the owner's grace ends; certificates do not outlive it. 0: none known */
 };
 
 enum verdict { VERDICT_PASS, VERDICT_FAIL, VERDICT_SKIP, VERDICT_WAIT };
@@ -85,6 +106,10 @@ struct decision {
 	struct rule_result rules[DECISION_RULES_MAX];
 	size_t rule_count;
 	struct cert_spec spec; /* when ALLOWED or PENDING */
+	/* For the record: which exceptions this used (indexes into the input's, as bits), which rules matched. */
+	unsigned exceptions_used;
+	struct rule_judgement judgement;
+	bool clone;            /* a clone was seen, denied or not: the gateway quarantines or alerts, as configured */
 };
 
 /*
@@ -93,11 +118,18 @@ struct decision {
  * that an operator sees everything that is wrong at once:
  *   label.operation proof.present proof.allowed proof.revoked proof.expired
  *   registrar.state
- *   asset.known asset.unique asset.state asset.class owner.status owner.contract
+ *   asset.known asset.unique identity.clone asset.state asset.class owner.status owner.contract owner.quota
+ *   policy.rules attestation.present attestation.valid attestation.fresh attestation.key attestation.identity
  *   renewal.proof renewal.window csr.key csr.weak csr.reuse csr.extensions csr.names
  *   csr.binding request.transaction profile.fill renewal.identity approval
  */
 void decide(const struct decide_input *in, struct decision *out);
+
+/*
+ * What the operator's rules say of this input, just as decide() will judge it (exceptions that waive rules among
+ * it): for gathering the evidence they demand. Needs rules, facts, op, now_s, label, proof, asset, owner, exceptions.
+ */
+void decide_rules(const struct decide_input *in, struct rule_judgement *out);
 
 const char *outcome_name(enum outcome outcome); /* "denied", "pending", "allowed" */
 const char *verdict_name(enum verdict verdict);

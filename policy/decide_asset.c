@@ -42,6 +42,34 @@ rule_unique(struct decision_run *run)
 	}
 }
 
+/* One identity with two keys, or in two places: which of them is the device nobody can tell from here. */
+static void
+rule_clone(struct decision_run *run)
+{
+	const struct decide_input *in = run->in;
+	struct rule_result *r = rule_begin(run, "identity.clone");
+	bool key = in->clone_key[0] != '\0', place = in->clone_place[0] != '\0';
+
+	if (!run->one_asset) {
+		rule_skip(r, "no asset");
+		return;
+	}
+	if (!key && !place) {
+		rule_saw(r, "nothing speaks for a clone");
+		rule_pass(r);
+		return;
+	}
+	run->out->alert = true;
+	run->out->clone = true;
+	rule_saw(r, "%s%s%s", in->clone_key, key && place ? "; " : "", in->clone_place);
+	if (key && in->clone_key_denies)
+		rule_fail(run, r, "%s seems to be cloned: %s", in->asset->tag, in->clone_key);
+	else if (place && in->clone_place_denies)
+		rule_fail(run, r, "%s seems to be cloned: %s", in->asset->tag, in->clone_place);
+	else
+		rule_pass(r);
+}
+
 static void
 fail_state(struct decision_run *run, struct rule_result *r)
 {
@@ -145,6 +173,28 @@ owner_permits(enum owner_status status, enum policy_op op)
 	return false;
 }
 
+/* A leaving owner's devices are renewed until its grace ends, and no longer than that. */
+static void
+rule_leaving(struct decision_run *run, struct rule_result *r)
+{
+	const struct decide_input *in = run->in;
+	char end[TIME_TEXT_MAX];
+	bool cut;
+
+	if (in->owner->status != OWNER_OFFBOARDING || in->offboarding_end_s == 0) {
+		rule_pass(r);
+		return;
+	}
+	time_text(in->offboarding_end_s, end);
+	cut = run->filled && run->out->spec.not_after_s == in->offboarding_end_s;
+	rule_saw(r, "owner=%s status=%s until=%s%s", in->owner->name, owner_status_name(in->owner->status), end,
+		cut ? "; the certificate is cut to it" : "");
+	if (run->leaving_ended)
+		rule_fail(run, r, "the owner %s is leaving, and its grace ended on %s", in->owner->name, end);
+	else
+		rule_pass(r);
+}
+
 static void
 rule_owner(struct decision_run *run)
 {
@@ -161,7 +211,7 @@ rule_owner(struct decision_run *run)
 	else if (!owner_permits(in->owner->status, in->op))
 		rule_fail(run, r, "the owner %s is %s", in->owner->name, owner_status_name(in->owner->status));
 	else
-		rule_pass(r);
+		rule_leaving(run, r);
 }
 
 static void
@@ -190,15 +240,36 @@ rule_contract(struct decision_run *run)
 		rule_fail(run, r, "the contract of the owner %s ended on %s", in->owner->name, end);
 }
 
+static void
+rule_quota(struct decision_run *run)
+{
+	const struct decide_input *in = run->in;
+	struct rule_result *r = rule_begin(run, "owner.quota");
+
+	if (!run->one_asset || !in->has_quota) {
+		rule_skip(r, run->one_asset ? "the owner has no quota for the profile" : "no asset");
+		return;
+	}
+	rule_saw(r, "others=%lld limit=%lld", (long long)in->quota_used, (long long)in->quota_limit);
+	if (in->quota_used >= in->quota_limit)
+		rule_fail_unless_waived(run, r, EXCEPTION_QUOTA,
+			"%lld other assets of the owner %s hold a certificate of profile %s, and its quota is %lld",
+			(long long)in->quota_used, in->owner->name, in->profile->name, (long long)in->quota_limit);
+	else
+		rule_pass(r);
+}
+
 void
 decide_asset(struct decision_run *run)
 {
 	rule_known(run);
 	rule_unique(run);
+	rule_clone(run);
 	rule_state(run);
 	rule_class(run);
 	rule_owner(run);
 	rule_contract(run);
+	rule_quota(run);
 }
 
 /* The registrar authenticates itself; what is renewed must be there all the same. */
@@ -259,7 +330,8 @@ rule_window(struct decision_run *run)
 	time_text(opens_s, opens);
 	rule_saw(r, "opens=%s", opens);
 	if (in->now_s < opens_s)
-		rule_fail(run, r, "it is too early: the certificate may be renewed from %s", opens);
+		rule_fail_unless_waived(run, r, EXCEPTION_RENEWAL_WINDOW,
+			"it is too early: the certificate may be renewed from %s", opens);
 	else
 		rule_pass(r);
 }

@@ -15,6 +15,7 @@ static const char *const field_names[] = {
 	[IDENTITY_SAN_URI] = "san_uri",
 	[IDENTITY_SAN_EMAIL] = "san_email",
 	[IDENTITY_SAN_HW_MODULE] = "san_hw_module",
+	[IDENTITY_SAN_HW_SERIAL] = "san_hw_serial",
 	[IDENTITY_SAN_PERMANENT_ID] = "san_permanent_id",
 	[IDENTITY_CERT_SERIAL] = "cert_serial",
 	[IDENTITY_SPKI_SHA256] = "spki_sha256",

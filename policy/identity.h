@@ -20,6 +20,7 @@ enum identity_field {
 	IDENTITY_SAN_URI,
 	IDENTITY_SAN_EMAIL,
 	IDENTITY_SAN_HW_MODULE,    /* otherName id-on-hardwareModuleName: "<hwType dotted>:<hwSerialNum hex>" */
+	IDENTITY_SAN_HW_SERIAL,    /* its hwSerialNum alone, where that is text; malformed where it is not */
 	IDENTITY_SAN_PERMANENT_ID, /* otherName id-on-permanentIdentifier: its identifierValue */
 	IDENTITY_CERT_SERIAL,      /* the certificate's own serial number, lower-case hex */
 	IDENTITY_SPKI_SHA256,      /* lower-case hex */

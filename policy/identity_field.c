@@ -142,6 +142,8 @@ read_hw_module(const ASN1_TYPE *value, struct found *found, struct err *e)
 	if (name == NULL || name->hw_type == NULL || name->hw_serial == NULL)
 		return err_set(e, ERR_MALFORMED, "hardwareModuleName does not decode");
 	serial = bytes_of(ASN1_STRING_get0_data(name->hw_serial), (size_t)ASN1_STRING_length(name->hw_serial));
+	if (found->field == IDENTITY_SAN_HW_SERIAL)
+		return found_put(found, serial, e);
 	n = OBJ_obj2txt(text, sizeof text, name->hw_type, 1);
 	if (n <= 0 || serial.len == 0 || (size_t)n + 1 + 2 * serial.len >= sizeof text)
 		return err_set(e, ERR_MALFORMED, "hardwareModuleName is empty or too long");
@@ -176,7 +178,7 @@ oid_is(const ASN1_OBJECT *oid, struct bytes octets)
 static int
 read_other(const X509_NAME *subject, const OTHERNAME *other, struct found *found, struct err *e)
 {
-	if (found->field == IDENTITY_SAN_HW_MODULE &&
+	if ((found->field == IDENTITY_SAN_HW_MODULE || found->field == IDENTITY_SAN_HW_SERIAL) &&
 	    oid_is(other->type_id, bytes_of(hw_module_oid, sizeof hw_module_oid)))
 		return read_hw_module(other->value, found, e);
 	if (found->field == IDENTITY_SAN_PERMANENT_ID &&
@@ -273,6 +275,7 @@ read_field(struct identity_source *source, struct found *found, struct err *e)
 	case IDENTITY_SAN_URI:
 	case IDENTITY_SAN_EMAIL:
 	case IDENTITY_SAN_HW_MODULE:
+	case IDENTITY_SAN_HW_SERIAL:
 	case IDENTITY_SAN_PERMANENT_ID:
 		return read_sans(source, found, e);
 	case IDENTITY_CERT_SERIAL:

@@ -49,6 +49,9 @@ static const char *const anchor_names[] = {
 	[ANCHOR_MDM_ID] = "mdm_id",
 };
 
+/* By bit. */
+static const char *const waiver_names[] = { "attestation", "quota", "rules", "renewal-window" };
+
 /* A value from a damaged database may be outside its enum. */
 static const char *
 name_at(const char *const *names, size_t count, unsigned index)
@@ -125,4 +128,23 @@ int
 anchor_type_of(const char *name)
 {
 	return index_of(anchor_names, COUNT(anchor_names), name);
+}
+
+const char *
+exception_waiver_name(unsigned bit)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(waiver_names); i++)
+		if (bit == 1u << i)
+			return waiver_names[i];
+	return "unknown";
+}
+
+unsigned
+exception_waiver_of(const char *name)
+{
+	int i = index_of(waiver_names, COUNT(waiver_names), name);
+
+	return i < 0 ? 0 : 1u << i;
 }

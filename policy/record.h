@@ -25,6 +25,8 @@ struct owner {
 	enum owner_status status;
 	int64_t contract_end_s; /* 0: none */
 	char contact[REG_TEXT_MAX];
+	int64_t offboard_end_s; /* OFFBOARDING: the grace ends here, then everything is revoked; 0: not offboarding */
+	char operators[REG_TEXT_MAX]; /* who may accept a transfer for it: user names, comma-separated; "": any operator */
 };
 
 enum asset_state {
@@ -108,5 +110,23 @@ const struct state_rules *asset_state_rules(enum asset_state state);
 
 /* Whether an operator may move an asset from one state to another. ERR_DENIED says which moves are allowed. */
 MUST_USE int asset_state_move(enum asset_state from, enum asset_state to, struct err *e);
+/* Moves that a second operator has to approve: everything that brings a stolen asset back into use. */
+bool asset_state_move_four_eyes(enum asset_state from, enum asset_state to);
+
+/* What an exception may waive; never what the state of a lost, stolen or retired asset says. */
+#define EXCEPTION_ATTESTATION    1u /* attestation.* */
+#define EXCEPTION_QUOTA          2u /* owner.quota */
+#define EXCEPTION_RULES          4u /* policy.rules: a deny rule, or no allow rule */
+#define EXCEPTION_RENEWAL_WINDOW 8u /* renewal.window */
+const char *exception_waiver_name(unsigned bit); /* "attestation", "quota", "rules", "renewal-window" */
+unsigned exception_waiver_of(const char *name);  /* 0: unknown */
+
+struct exception { /* one in force, as the decision needs it */
+	int64_t id;
+	unsigned waives;
+	char ticket[REG_TEXT_MAX];
+	char approved_by[REG_TEXT_MAX];
+	int64_t expires_s;
+};
 
 #endif

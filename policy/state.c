@@ -22,9 +22,13 @@ static const struct state_rules rules[ASSET_STATES] = {
 #define TO(state) (1u << ASSET_##state)
 
 /*
- * An asset that was out of sight (lost, stolen) comes back through quarantine
- * only: a person looks at it before it holds a certificate again. A transfer
- * ends, accepted or not, before the asset can be retired.
+ * An asset that was out of sight (lost, stolen) comes back through quarantine:
+ * a person looks at it before it holds a certificate again. A stolen one may also go
+ * straight to where it was; either way takes a second operator.
+ *
+ * A transfer ends, accepted or not, before anything else becomes of the asset; both ends are the
+ * transfer's own and no move of an operator's. What cannot wait is that it is lost,
+ * stolen or not to be trusted.
  */
 static const unsigned moves[ASSET_STATES] = {
 	[ASSET_ORDERED] = TO(SHIPPED) | TO(IN_STOCK) | TO(DECOMMISSIONED),
@@ -40,10 +44,9 @@ static const unsigned moves[ASSET_STATES] = {
 		TO(STOLEN) | TO(DECOMMISSIONED),
 	[ASSET_QUARANTINED] = TO(IN_STOCK) | TO(STAGED) | TO(DEPLOYED) | TO(REPAIR) | TO(LOST) |
 		TO(STOLEN) | TO(DECOMMISSIONED),
-	[ASSET_TRANSFER_PENDING] = TO(IN_STOCK) | TO(STAGED) | TO(DEPLOYED) | TO(QUARANTINED) | TO(LOST) |
-		TO(STOLEN),
+	[ASSET_TRANSFER_PENDING] = TO(QUARANTINED) | TO(LOST) | TO(STOLEN),
 	[ASSET_LOST] = TO(QUARANTINED) | TO(STOLEN) | TO(DECOMMISSIONED),
-	[ASSET_STOLEN] = TO(QUARANTINED) | TO(DECOMMISSIONED),
+	[ASSET_STOLEN] = TO(DEPLOYED) | TO(QUARANTINED) | TO(DECOMMISSIONED),
 	[ASSET_DECOMMISSIONED] = TO(DISPOSED),
 	[ASSET_DISPOSED] = 0,
 };
@@ -86,4 +89,11 @@ asset_state_move(enum asset_state from, enum asset_state to, struct err *e)
 			asset_state_name(from), targets);
 	return err_set(e, ERR_DENIED, "an asset that is %s cannot become %s; allowed: %s", asset_state_name(from),
 		asset_state_name(to), targets);
+}
+
+/* Whatever the table comes to allow: only its end leaves a stolen asset out of use. */
+bool
+asset_state_move_four_eyes(enum asset_state from, enum asset_state to)
+{
+	return from == ASSET_STOLEN && to != ASSET_STOLEN && to != ASSET_DECOMMISSIONED && to != ASSET_DISPOSED;
 }

@@ -99,9 +99,9 @@ static void
 policy_state_life_cycle_goes_from_order_to_disposal(void **state)
 {
 	static const enum asset_state life[] = { ASSET_ORDERED, ASSET_SHIPPED, ASSET_IN_STOCK, ASSET_STAGED,
-		ASSET_DEPLOYED, ASSET_REPAIR, ASSET_DEPLOYED, ASSET_TRANSFER_PENDING, ASSET_DEPLOYED, ASSET_LOST,
-		ASSET_QUARANTINED, ASSET_DEPLOYED, ASSET_STOLEN, ASSET_QUARANTINED, ASSET_DECOMMISSIONED,
-		ASSET_DISPOSED };
+		ASSET_DEPLOYED, ASSET_REPAIR, ASSET_DEPLOYED, ASSET_TRANSFER_PENDING, ASSET_QUARANTINED,
+		ASSET_DEPLOYED, ASSET_LOST, ASSET_QUARANTINED, ASSET_DEPLOYED, ASSET_STOLEN, ASSET_DEPLOYED,
+		ASSET_STOLEN, ASSET_QUARANTINED, ASSET_DECOMMISSIONED, ASSET_DISPOSED };
 	struct err e;
 	size_t i;
 
@@ -130,8 +130,11 @@ policy_state_final_and_guarded_moves_are_refused(void **state)
 		assert_no_move(ASSET_DISPOSED, (enum asset_state)i);
 		if (i != ASSET_DISPOSED)
 			assert_no_move(ASSET_DECOMMISSIONED, (enum asset_state)i);
-		if (i != ASSET_QUARANTINED && i != ASSET_DECOMMISSIONED)
+		if (i != ASSET_QUARANTINED && i != ASSET_DEPLOYED && i != ASSET_DECOMMISSIONED)
 			assert_no_move(ASSET_STOLEN, (enum asset_state)i);
+		/* Where a transfer ends is the transfer's own. */
+		if (i != ASSET_QUARANTINED && i != ASSET_LOST && i != ASSET_STOLEN)
+			assert_no_move(ASSET_TRANSFER_PENDING, (enum asset_state)i);
 		if (i != ASSET_QUARANTINED && i != ASSET_DECOMMISSIONED && i != ASSET_STOLEN)
 			assert_no_move(ASSET_LOST, (enum asset_state)i);
 		if (i != ASSET_DECOMMISSIONED)
@@ -139,6 +142,44 @@ policy_state_final_and_guarded_moves_are_refused(void **state)
 	}
 	assert_no_move((enum asset_state)99, ASSET_STAGED);
 	assert_no_move(ASSET_STAGED, (enum asset_state)99);
+}
+
+static void
+policy_state_what_brings_a_stolen_asset_back_takes_two(void **state)
+{
+	int from, to;
+
+	(void)state;
+	for (from = 0; from < ASSET_STATES; from++)
+		for (to = 0; to < ASSET_STATES; to++) {
+			bool back = from == ASSET_STOLEN && to != ASSET_STOLEN && to != ASSET_DECOMMISSIONED &&
+				to != ASSET_DISPOSED;
+
+			assert_int_equal(asset_state_move_four_eyes((enum asset_state)from, (enum asset_state)to), back);
+		}
+	assert_true(asset_state_move_four_eyes(ASSET_STOLEN, (enum asset_state)99));
+}
+
+static void
+policy_record_waivers_are_bits_with_names(void **state)
+{
+	static const struct {
+		unsigned bit;
+		const char *name;
+	} table[] = { { EXCEPTION_ATTESTATION, "attestation" }, { EXCEPTION_QUOTA, "quota" },
+		{ EXCEPTION_RULES, "rules" }, { EXCEPTION_RENEWAL_WINDOW, "renewal-window" } };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof table / sizeof table[0]; i++) {
+		assert_string_equal(exception_waiver_name(table[i].bit), table[i].name);
+		assert_int_equal(exception_waiver_of(table[i].name), table[i].bit);
+	}
+	assert_int_equal(exception_waiver_of("state"), 0);
+	assert_int_equal(exception_waiver_of(""), 0);
+	assert_string_equal(exception_waiver_name(0), "unknown");
+	assert_string_equal(exception_waiver_name(3), "unknown");
+	assert_string_equal(exception_waiver_name(16), "unknown");
 }
 
 static void
@@ -168,6 +209,8 @@ main(void)
 		cmocka_unit_test(policy_state_outside_the_enum_permits_nothing),
 		cmocka_unit_test(policy_state_life_cycle_goes_from_order_to_disposal),
 		cmocka_unit_test(policy_state_final_and_guarded_moves_are_refused),
+		cmocka_unit_test(policy_state_what_brings_a_stolen_asset_back_takes_two),
+		cmocka_unit_test(policy_record_waivers_are_bits_with_names),
 		cmocka_unit_test(policy_state_error_lists_the_allowed_moves),
 	};
 

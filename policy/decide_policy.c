@@ -1,0 +1,109 @@
+#include <string.h>
+
+#include "base/timefmt.h"
+#include "policy/decide_rules.h"
+
+#define NAMES_MAX 120 /* of the rules that matched, as shown */
+
+void
+decide_rules(const struct decide_input *in, struct rule_judgement *out)
+{
+	struct rule_facts facts = in->facts;
+
+	*out = (struct rule_judgement){ .result = RULES_NONE };
+	if (!has_one_asset(in))
+		return;
+	facts.label = in->label == NULL ? NULL : in->label->name;
+	facts.op = in->op;
+	facts.proof = (int)in->proof.kind;
+	facts.asset = in->asset;
+	facts.owner = in->owner;
+	facts.now_s = in->now_s;
+	facts.waive = find_exception(in, 0, EXCEPTION_RULES) != NULL;
+	policy_rules_judge(in->rules, &facts, out);
+}
+
+/* Why the rule at this place denies; past the last one nothing allows. */
+static void
+denial_text(const struct decision_run *run, size_t by, bool limit, char *out, size_t size)
+{
+	const struct policy_rule *rule = policy_rules_at(run->in->rules, by);
+	char per[TIME_TEXT_MAX];
+
+	if (rule == NULL)
+		text_format(out, size, "no rule allows it");
+	else if (limit) {
+		duration_text(rule->per_s, per);
+		text_format(out, size, "the limit of rule %s is reached: %lld certificates in %s", rule->name,
+			(long long)rule->count, per);
+	} else if (rule->text[0] != '\0')
+		text_format(out, size, "%s", rule->text);
+	else
+		text_format(out, size, "denied by rule %s", rule->name);
+}
+
+/* "a, b, c"; what does not fit is counted. */
+static void
+matched_text(const struct decision_run *run, char out[NAMES_MAX])
+{
+	const struct rule_judgement *judgement = &run->out->judgement;
+	size_t used = 0, i;
+
+	out[0] = '\0';
+	for (i = 0; i < judgement->matched_count; i++) {
+		const struct policy_rule *rule = i < RULE_MATCHES_MAX ?
+			policy_rules_at(run->in->rules, judgement->matched[i]) : NULL;
+		char name[RULE_TEXT_MAX + 2];
+
+		text_format(name, sizeof name, "%s%s", i == 0 ? "" : ", ", rule == NULL ? "" : rule->name);
+		/* 16: room for the count of those that are left out. */
+		if (rule == NULL || used + strlen(name) + 16 >= NAMES_MAX) {
+			text_format(out + used, NAMES_MAX - used, " and %zu more", judgement->matched_count - i);
+			return;
+		}
+		text_format(out + used, NAMES_MAX - used, "%s", name);
+		used += strlen(name);
+	}
+}
+
+static void
+saw_rules(struct decision_run *run, struct rule_result *r)
+{
+	const struct rule_judgement *judgement = &run->out->judgement;
+	const struct policy_rule *rule = policy_rules_at(run->in->rules, judgement->decided_by);
+	const char *what = judgement->result == RULES_ALLOW ? "allowed" : "denied";
+	char names[NAMES_MAX];
+
+	matched_text(run, names);
+	rule_saw(r, "%s by %s%s; matched %s%s", what, rule == NULL ? "default" : "rule ",
+		rule == NULL ? "" : rule->name, judgement->matched_count == 0 ? "none" : "", names);
+}
+
+void
+decide_policy(struct decision_run *run)
+{
+	const struct rule_judgement *judgement = &run->out->judgement;
+	struct rule_result *r = rule_begin(run, "policy.rules");
+	const struct exception *exception;
+	char why[sizeof run->out->sentence];
+
+	if (judgement->result == RULES_NONE) {
+		rule_skip(r, run->one_asset ? "there are no rules" : "no asset");
+		return;
+	}
+	saw_rules(run, r);
+	if (judgement->crowded)
+		rule_fail(run, r, "more than %d rules demand evidence at once", RULE_DEMANDS_MAX);
+	else if (judgement->result == RULES_DENY) {
+		denial_text(run, judgement->decided_by, judgement->limited, why, sizeof why);
+		rule_fail(run, r, "%s", why);
+	} else if (judgement->waived) {
+		denial_text(run, judgement->waived_by, judgement->waived_limit, why, sizeof why);
+		exception = find_exception(run->in, run->out->exceptions_used, EXCEPTION_RULES);
+		if (exception == NULL)
+			rule_fail(run, r, "%s", why);
+		else
+			rule_waive(run, r, exception, why);
+	} else
+		rule_pass(r);
+}
