@@ -18,6 +18,8 @@ struct import {
 	struct seen seen;
 	char owner[REG_TEXT_MAX]; /* the latest one looked up: most lines repeat it */
 	int64_t owner_id;
+	struct import_gate gate;
+	bool probe; /* tried only, before a second operator is asked */
 	atomic_llong done; /* read by the caller while the writer works */
 };
 
@@ -262,6 +264,9 @@ check_identity(struct tx *tx, const struct import *im, const struct asset *in, c
 	if (state_locked(found->state))
 		return err_set(e, ERR_DENIED, "asset %s is %s and keeps its tag, manufacturer, serial and owner",
 			found->tag, asset_state_name(found->state));
+	if (found->state == ASSET_TRANSFER_PENDING && im->owner_id != found->owner_id)
+		return err_set(e, ERR_DENIED, "asset %s is being transferred: its new owner accepts it, or it is cancelled",
+			found->tag);
 	return same_identity(in, found) ? 0 : check_serial(tx, in, found->id, e);
 }
 
@@ -316,6 +321,16 @@ audit_change(struct tx *tx, const struct import *im, const struct import_record 
 	return chain_append(tx, im->job->now_s, im->job->actor, "asset.import", rec->asset.tag, buf_text(&detail), e);
 }
 
+/* Its certificates stay good, so it takes up room at its new owner's, even more than there is. */
+static int
+change_owner(struct tx *tx, struct import *im, const struct asset *found, struct err *e)
+{
+	if (im->owner_id == found->owner_id)
+		return 0;
+	im->gate.moved++;
+	return quota_leave(tx, found->id, e) != 0 ? -1 : quota_fill(tx, found->id, im->job->now_s, e);
+}
+
 static int
 update(struct tx *tx, struct import *im, const struct import_record *rec, const struct asset *found,
 	struct err *e)
@@ -333,6 +348,8 @@ update(struct tx *tx, struct import *im, const struct import_record *rec, const 
 	if (seen_add(&im->seen, found->id, rec->asset.tag, e) != 0)
 		return -1;
 	if ((fields || anchors) && update_asset(tx, im, &rec->asset, found->id, e) != 0)
+		return -1;
+	if (change_owner(tx, im, found, e) != 0)
 		return -1;
 	if (anchors && import_replace_anchors(tx, rec, found->id, e) != 0)
 		return -1;
@@ -381,6 +398,8 @@ import_job(struct tx *tx, void *arg, struct err *e)
 	struct import_record rec;
 	int rc;
 
+	if (import_gate_pass(tx, &im->gate, e) != 0)
+		return -1;
 	while ((rc = stage_next(im->stage, &rec, e)) == 1) {
 		if (import_one(tx, im, &rec, e) != 0)
 			return err_prefix(e, "line %lld", (long long)rec.line);
@@ -388,7 +407,7 @@ import_job(struct tx *tx, void *arg, struct err *e)
 	}
 	if (rc < 0)
 		return -1;
-	if (im->job->dry_run)
+	if (im->job->dry_run || im->probe)
 		return JOB_UNDO;
 	return append_audit(tx, im, e);
 }
@@ -409,10 +428,42 @@ gather(struct import *im, struct err *e)
 	struct import_record rec;
 	int rc;
 
-	while ((rc = im->job->next(im->job->arg, &rec, e)) == 1)
+	while ((rc = im->job->next(im->job->arg, &rec, e)) == 1) {
 		if (stage_put(im->stage, &rec, e) != 0)
 			return -1;
+		im->gate.records++;
+	}
 	return rc < 0 ? -1 : stage_rewind(im->stage, e);
+}
+
+/* Nothing that it found stays: not even the ids of owners that it added. */
+static int
+probe(struct store *store, struct import *im, struct err *e)
+{
+	struct import trial = {.job = im->job, .stage = im->stage, .probe = true};
+	int rc = writer_call(&store->writer, import_job, &trial, tick, e);
+
+	free(trial.seen.bits);
+	im->gate.moved = trial.gate.moved;
+	return rc != 0 ? -1 : stage_rewind(im->stage, e);
+}
+
+/* Whether the import may go in now; a large one with a second operator's word only. */
+static int
+admit(struct store *store, struct import *im, struct err *e)
+{
+	const struct import_job *job = im->job;
+	int rc;
+
+	im->gate.job = job;
+	if (job->large <= 0 || im->gate.records <= job->large || job->dry_run)
+		return 0;
+	if (stage_digest(im->stage, job, im->gate.digest, e) != 0)
+		return -1;
+	rc = import_gate_find(store, &im->gate, e);
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	return probe(store, im, e) != 0 ? -1 : import_gate_ask(store, &im->gate, e);
 }
 
 int
@@ -429,11 +480,17 @@ sqlite_import(struct store *store, const struct import_job *job, struct import_s
 	im.stage = stage;
 	if (gather(&im, e) != 0)
 		return -1;
+	if (admit(store, &im, e) != 0) {
+		out->approval_id = im.gate.approval_id;
+		return -1;
+	}
+	im.gate.moved = 0;
 	rc = writer_call(&store->writer, import_job, &im, tick, e);
 	free(im.seen.bits);
 	if (rc != 0)
 		return -1;
 	tick(&im);
+	im.sum.approval_id = 0;
 	*out = im.sum;
 	return 0;
 }

@@ -48,20 +48,63 @@ count_anchors(struct tx *tx, int64_t id, int64_t *out, struct err *e)
 	return 0;
 }
 
+static bool
+keeps(const struct import_record *rec, const struct anchor *anchor)
+{
+	for (size_t i = 0; i < rec->anchor_count; i++)
+		if (same_anchor(&rec->anchors[i], anchor))
+			return true;
+	return false;
+}
+
+/* 1 and *out: an anchor that the record does not name; 0: none; -1. */
+static int
+next_unnamed(struct tx *tx, const struct import_record *rec, int64_t id, struct anchor *out, struct err *e)
+{
+	CLEANUP(query) struct query q =
+		query_of(tx->conn, "SELECT type, issuer, value FROM anchor WHERE asset_id = ?1");
+	int rc;
+
+	query_int(&q, id);
+	while ((rc = query_row(&q, e)) == 1) {
+		out->type = (enum anchor_type)query_get_int(&q);
+		query_get_text(&q, out->issuer, sizeof out->issuer);
+		query_get_text(&q, out->value, sizeof out->value);
+		if (!keeps(rec, out))
+			return 1;
+	}
+	return rc;
+}
+
+static int
+delete_anchor(struct tx *tx, const struct anchor *anchor, struct err *e)
+{
+	CLEANUP(query) struct query q =
+		query_of(tx->conn, "DELETE FROM anchor WHERE type = ?1 AND issuer = ?2 AND value = ?3");
+
+	query_int(&q, anchor->type);
+	query_text(&q, anchor->issuer);
+	query_text(&q, anchor->value);
+	return query_run(&q, e);
+}
+
+/* One that stays keeps what is known of it: the key it came with. */
 int
 import_replace_anchors(struct tx *tx, const struct import_record *rec, int64_t id, struct err *e)
 {
-	CLEANUP(query) struct query del = query_of(tx->conn, "DELETE FROM anchor WHERE asset_id = ?1");
+	struct anchor unnamed;
+	int rc;
 
-	query_int(&del, id);
-	if (query_run(&del, e) != 0)
+	while ((rc = next_unnamed(tx, rec, id, &unnamed, e)) == 1)
+		if (delete_anchor(tx, &unnamed, e) != 0)
+			return -1;
+	if (rc < 0)
 		return -1;
 	for (size_t i = 0; i < rec->anchor_count; i++) {
 		CLEANUP(query) struct query q = query_of(tx->conn,
-			"INSERT INTO anchor (type, issuer, value, asset_id) VALUES (?1, ?2, ?3, ?4)");
+			"INSERT INTO anchor (type, issuer, value, asset_id) VALUES (?1, ?2, ?3, ?4)"
+			" ON CONFLICT (type, issuer, value) DO NOTHING");
 
-		if (repeats(rec, i))
-			continue;
 		query_int(&q, rec->anchors[i].type);
 		query_text(&q, rec->anchors[i].issuer);
 		query_text(&q, rec->anchors[i].value);

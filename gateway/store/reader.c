@@ -292,7 +292,7 @@ sqlite_key_use(struct store_read *read, const uint8_t spki_sha256[32], int64_t a
 	bool *before, struct err *e)
 {
 	CLEANUP(query) struct query q = query_of(&read->conn,
-		"SELECT max(asset_id <> ?2), max(asset_id = ?2) FROM certificate WHERE spki_sha256 = ?1");
+		"SELECT max(asset_id <> ?2), max(asset_id = ?2) FROM certificate WHERE " CERT_OF_KEY("?1"));
 
 	query_sha256(&q, spki_sha256);
 	query_int(&q, asset_id);

@@ -8,9 +8,12 @@ struct recording {
 	const struct store_outcome *o;
 	enum store_recorded what;
 	int64_t request_id; /* of the row; 0 until it is there */
+	bool is_new; /* ... it was not there before */
 	enum request_state was; /* the row's state before; of no meaning for a new one */
 	int64_t decision_id;
 	int64_t cert_id;
+	int64_t owner_id;
+	struct quota_claim quota;
 };
 
 /* JOB_UNDO with the reason for the caller. */
@@ -28,6 +31,8 @@ check_limits(const struct store_outcome *o, struct err *e)
 		return err_set(e, ERR_LIMIT, "a request or certificate of more than %d octets", STORE_DER_MAX);
 	if (o->rules_json != NULL && text_fit(o->rules_json, STORE_JSON_MAX + 2) > STORE_JSON_MAX)
 		return err_set(e, ERR_LIMIT, "rules of more than %d octets", STORE_JSON_MAX);
+	if (o->attestation_json != NULL && text_fit(o->attestation_json, STORE_JSON_MAX + 2) > STORE_JSON_MAX)
+		return err_set(e, ERR_LIMIT, "evidence of more than %d octets", STORE_JSON_MAX);
 	/* Cut to fit, two of them could become one. */
 	if (o->transaction != NULL && strnlen(o->transaction, STORE_TRANSACTION_MAX) == STORE_TRANSACTION_MAX)
 		return err_set(e, ERR_LIMIT, "a transaction id of more than %d octets", STORE_TRANSACTION_MAX - 1);
@@ -40,14 +45,17 @@ check_limits(const struct store_outcome *o, struct err *e)
 
 /*
  * The asset's version says nothing about its owner. A certificate for one who was
- * suspended meanwhile, or whose contract now ends before it, is decided afresh.
+ * suspended meanwhile or is leaving, or whose contract or grace now ends before
+ * it, is decided afresh.
  */
 static bool
-owner_changed(const struct store_outcome *o, enum owner_status status, int64_t contract_end_s)
+owner_changed(const struct store_outcome *o, enum owner_status status, int64_t contract_end_s, int64_t offboard_end_s)
 {
 	if (o->state != REQUEST_ISSUED)
 		return false;
-	if (status != OWNER_ACTIVE && status != OWNER_OFFBOARDING)
+	if (status != OWNER_ACTIVE && (status != OWNER_OFFBOARDING || !o->renewal))
+		return true;
+	if (status == OWNER_OFFBOARDING && offboard_end_s != 0 && o->not_after_s > offboard_end_s)
 		return true;
 	return contract_end_s != 0 && o->not_after_s > contract_end_s;
 }
@@ -56,9 +64,11 @@ static int
 check_version(struct tx *tx, struct recording *r, struct err *e)
 {
 	CLEANUP(query) struct query q = query_of(tx->conn,
-		"SELECT a.version, o.status, o.contract_end_s FROM asset a JOIN owner o ON o.id = a.owner_id"
+		"SELECT a.version, o.id, o.status, o.contract_end_s, o.offboard_end_s"
+		" FROM asset a JOIN owner o ON o.id = a.owner_id"
 		" WHERE a.id = ?1");
 	enum owner_status status;
+	int64_t contract_end_s;
 	int rc;
 
 	query_int(&q, r->o->asset_id);
@@ -67,8 +77,10 @@ check_version(struct tx *tx, struct recording *r, struct err *e)
 		return -1;
 	if (rc == 0 || query_get_int(&q) != r->o->asset_version)
 		return give_up(r, STORE_STALE);
+	r->owner_id = query_get_int(&q);
 	status = (enum owner_status)query_get_int(&q);
-	if (owner_changed(r->o, status, query_get_int(&q)))
+	contract_end_s = query_get_int(&q);
+	if (owner_changed(r->o, status, contract_end_s, query_get_int(&q)))
 		return give_up(r, STORE_STALE);
 	return 0;
 }
@@ -78,7 +90,7 @@ static int
 check_key(struct tx *tx, struct recording *r, struct err *e)
 {
 	CLEANUP(query) struct query q = query_of(tx->conn,
-		"SELECT 1 FROM certificate WHERE spki_sha256 = ?1 AND asset_id <> ?2 LIMIT 1");
+		"SELECT 1 FROM certificate WHERE " CERT_OF_KEY("?1") " AND asset_id <> ?2 LIMIT 1");
 	int rc;
 
 	if (r->o->state != REQUEST_ISSUED)
@@ -155,7 +167,7 @@ check_secret(struct tx *tx, struct recording *r, struct err *e)
 	return 0;
 }
 
-/* What else it claims; see claim.c. */
+/* What else it claims; see claim.c, exception.c, quota.c, evidence.c. */
 static int
 check_claims(struct tx *tx, struct recording *r, struct err *e)
 {
@@ -163,10 +175,16 @@ check_claims(struct tx *tx, struct recording *r, struct err *e)
 
 	if (rc == 0)
 		rc = claim_transaction(tx, r->o, r->request_id, e);
+	if (rc == 0)
+		rc = exception_claim(tx, r->o, r->owner_id, e);
+	if (rc == 0)
+		rc = quota_claim(tx, r->o, r->owner_id, &r->quota, e);
 	if (rc == CLAIM_LOST)
 		return give_up(r, STORE_STALE);
 	if (rc == 0)
 		rc = claim_challenge(tx, r->o, r->request_id, e);
+	if (rc == 0)
+		rc = evidence_claim_nonce(tx, r->o, r->request_id, e);
 	return rc == CLAIM_LOST ? give_up(r, STORE_SPENT) : rc;
 }
 
@@ -180,28 +198,6 @@ spend_secret(struct tx *tx, const struct recording *r, struct err *e)
 	query_int(&q, r->o->now_s);
 	query_int(&q, r->request_id);
 	return query_run(&q, e);
-}
-
-static int
-insert_request(struct tx *tx, struct recording *r, struct err *e)
-{
-	const struct store_outcome *o = r->o;
-	CLEANUP(query) struct query q = query_of(tx->conn,
-		"INSERT INTO request (asset_id, label, csr_sha256, attempt, created_s) VALUES (?1, ?2, ?3, ?4, ?5)");
-	CLEANUP(query) struct query der =
-		query_of(tx->conn, "INSERT INTO request_csr (id, der) VALUES (?1, ?2)");
-
-	query_int(&q, o->asset_id);
-	query_text_cut(&q, o->label, STORE_NAME_MAX);
-	query_sha256(&q, o->csr_sha256);
-	query_int(&q, o->attempt);
-	query_int(&q, o->now_s);
-	if (query_run(&q, e) != 0)
-		return -1;
-	r->request_id = sqlite3_last_insert_rowid(tx->conn->db);
-	query_int(&der, r->request_id);
-	query_blob(&der, o->csr);
-	return query_run(&der, e);
 }
 
 static const char *
@@ -326,54 +322,22 @@ issue(struct tx *tx, struct recording *r, struct err *e)
 	return 0;
 }
 
-static int
-update_request(struct tx *tx, const struct recording *r, struct err *e)
-{
-	const struct store_outcome *o = r->o;
-	CLEANUP(query) struct query q = query_of(tx->conn,
-		"UPDATE request SET state = ?2, cert_id = ?3, decision_id = ?4, tries = tries + 1, updated_s = ?5,"
-		" profile = ?6, protocol = ?7, operation = ?8, peer = ?9, proof = ?10, reason = ?11, sentence = ?12,"
-		" transaction_id = ?13, spki_sha256 = ?14, proof_kind = ?15, secret_id = ?16, proof_cert_id = ?17 WHERE id = ?1");
-
-	query_int(&q, r->request_id);
-	query_int(&q, o->state);
-	query_id(&q, r->cert_id);
-	query_int(&q, r->decision_id);
-	query_int(&q, o->now_s);
-	query_text_cut(&q, o->profile, STORE_NAME_MAX);
-	query_text_cut(&q, o->protocol, FIELD_SIZE(struct request_row, protocol));
-	query_text_cut(&q, o->operation, FIELD_SIZE(struct request_row, operation));
-	query_text_cut(&q, o->peer, STORE_PEER_MAX);
-	query_text_cut(&q, o->proof, REG_VALUE_MAX);
-	query_text_cut(&q, o->reason, FIELD_SIZE(struct request_row, reason));
-	query_text_cut(&q, o->sentence, STORE_SENTENCE_MAX);
-	query_text(&q, o->transaction);
-	query_sha256(&q, o->spki_sha256);
-	query_int(&q, o->proof_kind);
-	query_id(&q, o->secret_id);
-	query_id(&q, o->proof_cert_id);
-	return query_run(&q, e);
-}
-
-/* The row keeps what an operator decided; only the attempt is counted. */
-static int
-touch_request(struct tx *tx, const struct recording *r, struct err *e)
-{
-	CLEANUP(query) struct query q = query_of(tx->conn,
-		"UPDATE request SET decision_id = ?2, tries = tries + 1, updated_s = ?3 WHERE id = ?1");
-
-	query_int(&q, r->request_id);
-	query_int(&q, r->decision_id);
-	query_int(&q, r->o->now_s);
-	return query_run(&q, e);
-}
-
 static bool
 operator_decided(const struct recording *r)
 {
 	if (r->o->request_id == 0)
 		return false;
 	return r->was == REQUEST_REFUSED || (r->was == REQUEST_APPROVED && r->o->state == REQUEST_PENDING);
+}
+
+static int
+finish_request(struct tx *tx, const struct recording *r, struct err *e)
+{
+	if (r->is_new)
+		return request_link(tx, r->request_id, r->cert_id, r->decision_id, e);
+	if (operator_decided(r))
+		return request_touch(tx, r->request_id, r->o->now_s, r->decision_id, e);
+	return request_update(tx, r->request_id, r->o, r->cert_id, r->decision_id, e);
 }
 
 static void
@@ -429,6 +393,16 @@ append_audit(struct tx *tx, const struct recording *r, struct err *e)
 		buf_text(&detail), e);
 }
 
+/* Ownership's part: see the files that check_claims() names. */
+static int
+keep_claims(struct tx *tx, const struct recording *r, struct err *e)
+{
+	if (exception_count(tx, r->o, e) != 0 || quota_keep(tx, r->o, &r->quota, r->request_id, e) != 0 ||
+		evidence_keep(tx, r->o, r->request_id, e) != 0)
+		return -1;
+	return anchor_key_remember(tx, r->o, e);
+}
+
 static int
 record_known(struct tx *tx, struct recording *r, struct err *e)
 {
@@ -442,8 +416,9 @@ record_known(struct tx *tx, struct recording *r, struct err *e)
 		rc = check_key(tx, r, e);
 	if (rc == 0)
 		rc = check_claims(tx, r, e);
-	if (rc == 0 && r->request_id == 0)
-		rc = insert_request(tx, r, e);
+	r->is_new = r->request_id == 0;
+	if (rc == 0 && r->is_new)
+		rc = request_insert(tx, r->o, &r->request_id, e);
 	if (rc == 0)
 		rc = insert_decision(tx, r, e);
 	if (rc == 0 && r->o->state == REQUEST_ISSUED)
@@ -451,8 +426,8 @@ record_known(struct tx *tx, struct recording *r, struct err *e)
 	if (rc == 0)
 		rc = claim_keep_challenge(tx, r->o, r->request_id, e);
 	if (rc == 0)
-		rc = operator_decided(r) ? touch_request(tx, r, e) : update_request(tx, r, e);
-	return rc;
+		rc = finish_request(tx, r, e);
+	return rc == 0 ? keep_claims(tx, r, e) : rc;
 }
 
 static int

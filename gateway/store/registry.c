@@ -14,15 +14,6 @@ store_bump(struct tx *tx, int64_t asset_id, struct err *e)
 	return query_run(&q, e);
 }
 
-static int
-append(struct tx *tx, int64_t now_s, const char *actor, const char *action, const char *subject,
-	struct buf *detail, struct err *e)
-{
-	if (buf_failed(detail))
-		return err_set(e, ERR_NOMEM, "audit row");
-	return chain_append(tx, now_s, actor, action, subject, buf_text(detail), e);
-}
-
 /* Owners. */
 
 struct owner_write {
@@ -38,15 +29,21 @@ owner_job(struct tx *tx, void *arg, struct err *e)
 	const struct owner *o = w->owner;
 	CLEANUP(buf) struct buf detail = {0};
 	CLEANUP(query) struct query q = query_of(tx->conn,
-		"INSERT INTO owner (name, kind, status, contract_end_s, contact) VALUES (?1, ?2, ?3, ?4, ?5)"
+		"INSERT INTO owner (name, kind, status, contract_end_s, contact, offboard_end_s, operators)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
 		" ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, status = excluded.status,"
-		" contract_end_s = excluded.contract_end_s, contact = excluded.contact");
+		" contract_end_s = excluded.contract_end_s, contact = excluded.contact, operators = excluded.operators,"
+		/* 2: offboarding. Its end stays unless another is told; owner_offboard() is where it comes from. */
+		" offboard_end_s = CASE WHEN excluded.status <> 2 THEN 0 WHEN excluded.offboard_end_s <> 0"
+		" THEN excluded.offboard_end_s ELSE offboard_end_s END");
 
 	query_text(&q, o->name);
 	query_int(&q, o->kind);
 	query_int(&q, o->status);
 	query_int(&q, o->contract_end_s);
 	query_text(&q, o->contact);
+	query_int(&q, o->status == OWNER_OFFBOARDING ? o->offboard_end_s : 0);
+	query_text(&q, o->operators);
 	if (query_run(&q, e) != 0)
 		return -1;
 	json_open(&detail);
@@ -54,8 +51,10 @@ owner_job(struct tx *tx, void *arg, struct err *e)
 	json_text(&detail, "status", owner_status_name(o->status));
 	json_int(&detail, "contract_end_s", o->contract_end_s);
 	json_text(&detail, "contact", o->contact);
+	if (o->operators[0] != '\0')
+		json_text(&detail, "operators", o->operators);
 	json_close(&detail);
-	return append(tx, w->now_s, w->actor, "owner.put", o->name, &detail, e);
+	return store_append(tx, w->now_s, w->actor, "owner.put", o->name, &detail, e);
 }
 
 int
@@ -77,21 +76,14 @@ struct state_write {
 	int64_t touched;
 };
 
+/* The contract's word for a move that one operator alone does not make. */
 static int
-find_state(struct tx *tx, const char *tag, struct state_change *change, struct err *e)
+check_one_operator(enum asset_state from, enum asset_state to, struct err *e)
 {
-	CLEANUP(query) struct query q = query_of(tx->conn, "SELECT id, state FROM asset WHERE tag = ?1");
-	int rc;
-
-	query_text(&q, tag);
-	rc = query_row(&q, e);
-	if (rc == 0)
-		return err_set(e, ERR_DENIED, "there is no asset %s", tag);
-	if (rc < 0)
-		return -1;
-	change->asset_id = query_get_int(&q);
-	change->from = (enum asset_state)query_get_int(&q);
-	return 0;
+	if (!asset_state_move_four_eyes(from, to))
+		return 0;
+	return err_set(e, ERR_DENIED, "needs a second operator: from %s to %s", asset_state_name(from),
+		asset_state_name(to));
 }
 
 static int
@@ -99,10 +91,14 @@ state_job(struct tx *tx, void *arg, struct err *e)
 {
 	struct state_write *w = arg;
 	CLEANUP(buf) struct buf detail = {0};
+	struct asset_brief asset;
 	int64_t lifted;
 
-	if (find_state(tx, w->tag, &w->change, e) != 0 || asset_state_move(w->change.from, w->change.to, e) != 0)
+	if (lookup_asset(tx, w->tag, &asset, e) != 0 || asset_state_move(asset.state, w->change.to, e) != 0 ||
+		check_one_operator(asset.state, w->change.to, e) != 0)
 		return -1;
+	w->change.asset_id = asset.id;
+	w->change.from = asset.state;
 	if (state_apply(tx, &w->change, &w->touched, &lifted, e) != 0)
 		return -1;
 	json_open(&detail);
@@ -114,7 +110,7 @@ state_job(struct tx *tx, void *arg, struct err *e)
 	if (lifted > 0)
 		json_int(&detail, "no_longer_held", lifted);
 	json_close(&detail);
-	return append(tx, w->change.now_s, w->change.actor, "asset.state", w->tag, &detail, e);
+	return store_append(tx, w->change.now_s, w->change.actor, "asset.state", w->tag, &detail, e);
 }
 
 int
@@ -143,21 +139,6 @@ struct secret_write {
 };
 
 static int
-asset_tag(struct tx *tx, int64_t id, char tag[REG_TEXT_MAX], struct err *e)
-{
-	CLEANUP(query) struct query q = query_of(tx->conn, "SELECT tag FROM asset WHERE id = ?1");
-	int rc;
-
-	query_int(&q, id);
-	rc = query_row(&q, e);
-	if (rc == 0)
-		return err_set(e, ERR_DENIED, "there is no asset with the id %lld", (long long)id);
-	if (rc == 1)
-		query_get_text(&q, tag, REG_TEXT_MAX);
-	return rc < 0 ? -1 : 0;
-}
-
-static int
 insert_secret(struct tx *tx, const struct secret_row *s, struct err *e)
 {
 	CLEANUP(query) struct query q = query_of(tx->conn,
@@ -181,9 +162,9 @@ secret_job(struct tx *tx, void *arg, struct err *e)
 	struct secret_write *w = arg;
 	const struct secret_row *s = w->secret;
 	CLEANUP(buf) struct buf detail = {0};
-	char tag[REG_TEXT_MAX];
+	struct asset_brief asset;
 
-	if (asset_tag(tx, s->asset_id, tag, e) != 0 || insert_secret(tx, s, e) != 0)
+	if (lookup_asset_by_id(tx, s->asset_id, &asset, e) != 0 || insert_secret(tx, s, e) != 0)
 		return -1;
 	w->id = sqlite3_last_insert_rowid(tx->conn->db);
 	json_open(&detail);
@@ -193,7 +174,7 @@ secret_job(struct tx *tx, void *arg, struct err *e)
 	json_text(&detail, "protocol", s->protocol);
 	json_int(&detail, "expires_s", s->expires_s);
 	json_close(&detail);
-	return append(tx, w->now_s, w->actor, "secret.new", tag, &detail, e);
+	return store_append(tx, w->now_s, w->actor, "secret.new", asset.tag, &detail, e);
 }
 
 int
@@ -265,11 +246,13 @@ decide_job(struct tx *tx, void *arg, struct err *e)
 
 	if (find_pending(tx, w->id, tag, e) != 0 || put_decided(tx, w, e) != 0)
 		return -1;
+	if (!w->approve && quota_release(tx, w->id, e) != 0)
+		return -1;
 	json_open(&detail);
 	json_int(&detail, "request", w->id);
 	json_text(&detail, "reason", w->reason);
 	json_close(&detail);
-	return append(tx, w->now_s, w->actor, w->approve ? "request.approved" : "request.refused", tag, &detail,
+	return store_append(tx, w->now_s, w->actor, w->approve ? "request.approved" : "request.refused", tag, &detail,
 		e);
 }
 
@@ -344,7 +327,7 @@ revoke_job(struct tx *tx, void *arg, struct err *e)
 	struct revoked cert;
 
 	if (find_unrevoked(tx, w->id, &cert, e) != 0 || put_revoked(tx, w, e) != 0 ||
-		store_bump(tx, cert.asset_id, e) != 0)
+		store_bump(tx, cert.asset_id, e) != 0 || quota_settle(tx, cert.asset_id, e) != 0)
 		return -1;
 	json_open(&detail);
 	json_int(&detail, "certificate", w->id);
@@ -352,7 +335,7 @@ revoke_job(struct tx *tx, void *arg, struct err *e)
 	json_text(&detail, "serial", cert.serial);
 	json_text(&detail, "reason", w->reason);
 	json_close(&detail);
-	return append(tx, w->now_s, w->actor, "cert.revoked", cert.tag, &detail, e);
+	return store_append(tx, w->now_s, w->actor, "cert.revoked", cert.tag, &detail, e);
 }
 
 int

@@ -33,6 +33,8 @@ row_owner(struct query *q, struct owner *out)
 	out->status = (enum owner_status)query_get_int(q);
 	out->contract_end_s = query_get_int(q);
 	query_get_text(q, out->contact, sizeof out->contact);
+	out->offboard_end_s = query_get_int(q);
+	query_get_text(q, out->operators, sizeof out->operators);
 }
 
 void
@@ -81,6 +83,7 @@ row_request(struct query *q, struct request_row *out)
 	query_get_text(q, out->peer, sizeof out->peer);
 	query_get_text(q, out->proof, sizeof out->proof);
 	out->proof_kind = (int)query_get_int(q);
+	out->attested = query_get_int(q) != 0;
 	out->secret_id = query_get_int(q);
 	out->proof_cert_id = query_get_int(q);
 	query_get_text(q, out->reason, sizeof out->reason);

@@ -223,11 +223,168 @@ static const char SCHEMA_5_TRANSACTIONS[] =
 
 	"PRAGMA user_version = 5;";
 
+/*
+ * Ownership: who may take over what, what may be waived, how much, and whose
+ * word it needs. asset_owner costs an enrollment nothing: an asset seldom
+ * changes hands.
+ */
+static const char SCHEMA_6_OWNERSHIP[] =
+	"ALTER TABLE owner ADD COLUMN offboard_end_s INTEGER NOT NULL DEFAULT 0;" /* 0: not offboarding, or no end known */
+	"ALTER TABLE owner ADD COLUMN operators TEXT NOT NULL DEFAULT '';"
+	"CREATE INDEX owner_offboarding ON owner (offboard_end_s) WHERE status = 2;"
+	"CREATE INDEX asset_owner ON asset (owner_id);"
+	"CREATE INDEX asset_tier_3 ON asset (owner_id) WHERE tier = 3;"
+	/* How far the revocations of an owner that has left are. */
+	"CREATE TABLE offboard ("
+	" owner_id INTEGER PRIMARY KEY REFERENCES owner (id),"
+	" after_id INTEGER NOT NULL," /* of its assets: done up to here */
+	" assets INTEGER NOT NULL,"
+	" revoked INTEGER NOT NULL"
+	") STRICT;"
+
+	"CREATE TABLE transfer ("
+	" id INTEGER PRIMARY KEY,"
+	" asset_id INTEGER NOT NULL REFERENCES asset (id),"
+	" from_owner_id INTEGER NOT NULL REFERENCES owner (id),"
+	" to_owner_id INTEGER NOT NULL REFERENCES owner (id),"
+	" state INTEGER NOT NULL,"
+	" prior_state INTEGER NOT NULL,"
+	" reason TEXT NOT NULL,"
+	" offered_by TEXT NOT NULL,"
+	" decided_by TEXT NOT NULL DEFAULT '',"
+	" offered_s INTEGER NOT NULL,"
+	" expires_s INTEGER NOT NULL,"
+	" decided_s INTEGER NOT NULL DEFAULT 0"
+	") STRICT;"
+	"CREATE INDEX transfer_asset ON transfer (asset_id);"
+	"CREATE UNIQUE INDEX transfer_one ON transfer (asset_id) WHERE state = 0;"
+	"CREATE INDEX transfer_open ON transfer (expires_s) WHERE state = 0;"
+
+	"CREATE TABLE exception ("
+	" id INTEGER PRIMARY KEY,"
+	" asset_id INTEGER REFERENCES asset (id),"
+	" owner_id INTEGER REFERENCES owner (id),"
+	" label TEXT NOT NULL,"
+	" waives INTEGER NOT NULL,"
+	" reason TEXT NOT NULL CHECK (reason <> ''),"
+	" ticket TEXT NOT NULL CHECK (ticket <> ''),"
+	" state INTEGER NOT NULL,"
+	" requested_by TEXT NOT NULL,"
+	" approved_by TEXT NOT NULL DEFAULT '',"
+	" approvals_needed INTEGER NOT NULL,"
+	" created_s INTEGER NOT NULL,"
+	" expires_s INTEGER NOT NULL CHECK (expires_s > 0),"
+	" max_uses INTEGER NOT NULL CHECK (max_uses > 0),"
+	" uses INTEGER NOT NULL DEFAULT 0 CHECK (uses <= max_uses),"
+	" CHECK ((asset_id IS NULL) <> (owner_id IS NULL))"
+	") STRICT;"
+	"CREATE INDEX exception_asset ON exception (asset_id) WHERE asset_id IS NOT NULL;"
+	"CREATE INDEX exception_owner ON exception (owner_id) WHERE owner_id IS NOT NULL;"
+
+	"CREATE TABLE approval ("
+	" id INTEGER PRIMARY KEY,"
+	" kind TEXT NOT NULL,"
+	" subject TEXT NOT NULL,"
+	" detail TEXT NOT NULL,"
+	" reason TEXT NOT NULL,"
+	" state INTEGER NOT NULL DEFAULT 0,"
+	" requested_by TEXT NOT NULL,"
+	" decided_by TEXT NOT NULL DEFAULT '',"
+	" needed INTEGER NOT NULL,"
+	" requested_s INTEGER NOT NULL,"
+	" expires_s INTEGER NOT NULL,"
+	" decided_s INTEGER NOT NULL DEFAULT 0,"
+	" asset_id INTEGER REFERENCES asset (id)," /* asset.state, and the three below */
+	" from_state INTEGER,"
+	" to_state INTEGER,"
+	" exception_id INTEGER REFERENCES exception (id),"
+	" digest BLOB" /* import: of its records and options */
+	") STRICT;"
+	"CREATE INDEX approval_digest ON approval (digest) WHERE digest IS NOT NULL;"
+	"CREATE INDEX approval_open ON approval (state) WHERE state < 2;"
+	"CREATE TABLE approval_vote ("
+	" approval_id INTEGER NOT NULL REFERENCES approval (id),"
+	" actor TEXT NOT NULL,"
+	" approves INTEGER NOT NULL,"
+	" reason TEXT NOT NULL,"
+	" at_s INTEGER NOT NULL,"
+	" PRIMARY KEY (approval_id, actor)"
+	") STRICT, WITHOUT ROWID;"
+
+	/* used counts the rows of quota_place, so that nothing has to; the triggers keep it. */
+	"CREATE TABLE quota ("
+	" owner_id INTEGER NOT NULL REFERENCES owner (id),"
+	" profile TEXT NOT NULL,"
+	" most INTEGER NOT NULL CHECK (most >= 0),"
+	" used INTEGER NOT NULL DEFAULT 0,"
+	" PRIMARY KEY (owner_id, profile)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE TABLE quota_place ("
+	" asset_id INTEGER NOT NULL REFERENCES asset (id),"
+	" profile TEXT NOT NULL,"
+	" owner_id INTEGER NOT NULL,"
+	" cert_until_s INTEGER NOT NULL DEFAULT 0," /* by a certificate; 0: none */
+	" hold_until_s INTEGER NOT NULL DEFAULT 0," /* for a request that waits; 0: none */
+	" hold_request_id INTEGER REFERENCES request (id),"
+	" until_s INTEGER NOT NULL GENERATED ALWAYS AS (max(cert_until_s, hold_until_s)) STORED,"
+	" PRIMARY KEY (asset_id, profile),"
+	" FOREIGN KEY (owner_id, profile) REFERENCES quota (owner_id, profile)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX quota_place_until ON quota_place (owner_id, profile, until_s);"
+	"CREATE TRIGGER quota_place_taken AFTER INSERT ON quota_place BEGIN"
+	" UPDATE quota SET used = used + 1 WHERE owner_id = new.owner_id AND profile = new.profile; END;"
+	"CREATE TRIGGER quota_place_freed AFTER DELETE ON quota_place BEGIN"
+	" UPDATE quota SET used = used - 1 WHERE owner_id = old.owner_id AND profile = old.profile; END;"
+
+	"PRAGMA user_version = 6;";
+
+/* What is kept of evidence, and of the rules that judged it. */
+static const char SCHEMA_7_EVIDENCE[] =
+	/* The key that an anchor came with first. */
+	"ALTER TABLE anchor ADD COLUMN spki_sha256 BLOB;"
+	"CREATE TABLE nonce ("
+	" sha256 BLOB NOT NULL PRIMARY KEY,"
+	" request_id INTEGER NOT NULL REFERENCES request (id),"
+	" expires_s INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX nonce_expiry ON nonce (expires_s);"
+	"CREATE TABLE request_attestation ("
+	" id INTEGER PRIMARY KEY REFERENCES request (id),"
+	" json TEXT NOT NULL"
+	") STRICT;"
+	"CREATE TABLE ak ("
+	" spki_sha256 BLOB NOT NULL PRIMARY KEY,"
+	" ek_sha256 TEXT NOT NULL,"
+	" asset_id INTEGER NOT NULL REFERENCES asset (id),"
+	" bound_s INTEGER NOT NULL,"
+	" expires_s INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX ak_expiry ON ak (expires_s);"
+	"CREATE TABLE policy ("
+	" version TEXT NOT NULL PRIMARY KEY,"
+	" at_s INTEGER NOT NULL,"
+	" text TEXT NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+
+	"PRAGMA user_version = 7;";
+
+/*
+ * Speed. The index of keys is the one that gets a random key with every certificate: of each digest its first
+ * octets are enough to find the few rows it may be, and a page holds three times as many of them.
+ */
+static const char SCHEMA_8_SHORT_KEYS[] =
+	"DROP INDEX certificate_spki;"
+	"CREATE INDEX certificate_key ON certificate (substr(spki_sha256, 1, 8));" /* CERT_OF_KEY */
+	"PRAGMA user_version = 8;";
+
 const char *const store_migrations[] = {
 	SCHEMA_1_REGISTRY,
 	SCHEMA_2_ENROLLMENT,
 	SCHEMA_3_AUDIT,
 	SCHEMA_4_LOCKED_SERIALS,
 	SCHEMA_5_TRANSACTIONS,
+	SCHEMA_6_OWNERSHIP,
+	SCHEMA_7_EVIDENCE,
+	SCHEMA_8_SHORT_KEYS,
 	NULL,
 };

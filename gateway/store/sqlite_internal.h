@@ -192,15 +192,18 @@ int store_write(struct store *store, job_fn fn, void *arg, struct err *e);
 #define ASSET_COLUMNS \
 	"a.id, a.tag, a.owner_id, a.manufacturer, a.model, a.serial, a.class, a.site, a.hostname, a.source, " \
 	"a.source_key, a.state, a.holding, a.tier, a.version, a.state_since_s, a.created_s"
-#define OWNER_COLUMNS "o.id, o.name, o.kind, o.status, o.contract_end_s, o.contact"
+#define OWNER_COLUMNS "o.id, o.name, o.kind, o.status, o.contract_end_s, o.contact, o.offboard_end_s, o.operators"
 #define CERT_COLUMNS \
 	"c.id, c.asset_id, c.request_id, a.tag, c.ca, c.label, c.profile, c.serial, c.subject, c.sans, " \
 	"c.sha256, c.spki_sha256, c.not_before_s, c.not_after_s, c.status, c.revoked_s, c.revoke_reason, " \
 	"c.replaces_id"
+/* Certificates of a key, by the index certificate_key: SQLite uses it where the query repeats its expression. */
+#define CERT_OF_KEY(digest) "substr(spki_sha256, 1, 8) = substr(" digest ", 1, 8) AND spki_sha256 = " digest
 #define REQUEST_COLUMNS \
 	"r.id, r.asset_id, a.tag, r.label, r.profile, r.protocol, r.operation, r.csr_sha256, r.spki_sha256, " \
 	"r.transaction_id, r.attempt, r.state, r.cert_id, r.decision_id, r.tries, r.created_s, r.updated_s, " \
-	"r.peer, r.proof, r.proof_kind, r.secret_id, r.proof_cert_id, r.reason, r.sentence, r.decided_by"
+	"r.peer, r.proof, r.proof_kind, EXISTS (SELECT 1 FROM request_attestation t WHERE t.id = r.id)," \
+	" r.secret_id, r.proof_cert_id, r.reason, r.sentence, r.decided_by"
 #define SECRET_COLUMNS \
 	"id, asset_id, once, label, protocol, salt, hash, created_s, expires_s, used_s, used_request_id"
 #define DECISION_COLUMNS \
@@ -227,6 +230,91 @@ MUST_USE int state_apply(struct tx *tx, const struct state_change *change, int64
 /* An asset in this state keeps its identity and leaves it only by an operator's own hand. */
 bool state_locked(enum asset_state state);
 
+/* lookup.c: what writes look up first; ERR_DENIED when it is not there. */
+struct asset_brief {
+	int64_t id, owner_id;
+	enum asset_state state;
+	int tier;
+	char tag[REG_TEXT_MAX];
+};
+MUST_USE int lookup_asset(struct tx *tx, const char *tag, struct asset_brief *out, struct err *e);
+MUST_USE int lookup_asset_by_id(struct tx *tx, int64_t id, struct asset_brief *out, struct err *e);
+MUST_USE int lookup_owner(struct tx *tx, const char *name, struct owner *out, struct err *e);
+MUST_USE int lookup_owner_by_id(struct tx *tx, int64_t id, struct owner *out, struct err *e);
+/* An audit row whose detail was built in a buffer. */
+MUST_USE int store_append(struct tx *tx, int64_t now_s, const char *actor, const char *action,
+	const char *subject, struct buf *detail, struct err *e);
+
+/* stored: as the tables keep a name, cut to STORE_NAME_MAX. */
+bool store_same_actor(const char *stored, const char *actor);
+
+/* transfer.c. An asset that leaves TRANSFER_PENDING by another way ends its transfer. */
+MUST_USE int transfer_abandon(struct tx *tx, const struct state_change *change, struct err *e);
+/* Brings back at most max assets whose transfer's time has ended; *count: how many. */
+MUST_USE int transfer_expire(struct tx *tx, int64_t now_s, int max, int *count, struct err *e);
+
+/* quota.c: an asset's place among those of its owner that may hold a certificate of a profile. */
+struct quota_claim {
+	int64_t owner_id; /* 0: nothing is claimed */
+	bool sweep;       /* there are places that are over */
+};
+/* *claim for quota_keep(); CLAIM_LOST when there is no room. */
+MUST_USE int quota_claim(struct tx *tx, const struct store_outcome *o, int64_t owner_id, struct quota_claim *claim,
+	struct err *e);
+MUST_USE int quota_keep(struct tx *tx, const struct store_outcome *o, const struct quota_claim *claim,
+	int64_t request_id, struct err *e);
+/* A request that waited waits no more. */
+MUST_USE int quota_release(struct tx *tx, int64_t request_id, struct err *e);
+/* Certificates of the asset were revoked: places without one go. */
+MUST_USE int quota_settle(struct tx *tx, int64_t asset_id, struct err *e);
+/* The asset leaves its owner; quota_fill() after it has the new one, when its certificates stay good. */
+MUST_USE int quota_leave(struct tx *tx, int64_t asset_id, struct err *e);
+MUST_USE int quota_fill(struct tx *tx, int64_t asset_id, int64_t now_s, struct err *e);
+MUST_USE int quota_sweep(struct tx *tx, int64_t now_s, int max, int *count, struct err *e);
+
+/* exception.c */
+MUST_USE int exception_claim(struct tx *tx, const struct store_outcome *o, int64_t owner_id, struct err *e);
+MUST_USE int exception_count(struct tx *tx, const struct store_outcome *o, struct err *e);
+/* How many operators must agree: it is riskier now than when it was asked for, perhaps. */
+MUST_USE int exception_needs(struct tx *tx, int64_t id, int *out, struct err *e);
+/* approved_by: NULL refuses it. */
+MUST_USE int exception_decide(struct tx *tx, int64_t id, const char *approved_by, const char *actor, int64_t now_s,
+	struct err *e);
+MUST_USE int exception_end_of_asset(struct tx *tx, int64_t asset_id, int64_t *ended, struct err *e);
+
+/* approval.c */
+struct approval_ask {
+	const char *kind, *subject, *detail, *reason, *actor;
+	int needed;
+	int64_t now_s, expires_s;
+	int64_t asset_id;      /* asset.state; 0: none */
+	enum asset_state from, to;
+	int64_t exception_id;  /* exception; 0: none */
+	const uint8_t *digest; /* import; NULL: none */
+};
+MUST_USE int approval_put(struct tx *tx, const struct approval_ask *ask, int64_t *id, struct err *e);
+/* What waits for an exception that is no more waits no more. */
+MUST_USE int approval_drop_exception(struct tx *tx, int64_t exception_id, const char *actor, int64_t now_s,
+	struct err *e);
+/* In force for these records, a given one rather than one that waits: 1 with *id and *state, 0 none, -1. */
+MUST_USE int approval_of_digest(struct tx *tx, const uint8_t digest[32], int64_t now_s, int64_t *id,
+	enum approval_state *state, struct err *e);
+/* GIVEN to USED, with its audit row. */
+MUST_USE int approval_use(struct tx *tx, int64_t id, const char *subject, const char *actor, int64_t now_s,
+	struct err *e);
+
+/* offboard.c: the next of those that have left; at most max assets. *more: there is more to do. */
+MUST_USE int offboard_step(struct tx *tx, int64_t now_s, int max, struct offboard_report *report, bool *more,
+	struct err *e);
+
+/* evidence.c: nonces, and what evidence came to. */
+MUST_USE int evidence_claim_nonce(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e);
+MUST_USE int evidence_keep(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e);
+/* anchor_key.c */
+MUST_USE int anchor_key_remember(struct tx *tx, const struct store_outcome *o, struct err *e);
+/* ak.c: bindings that have ended. */
+MUST_USE int ak_sweep(struct tx *tx, int64_t now_s, int max, int *count, struct err *e);
+
 /* import_anchors.c. *changed: the record names anchors and they are not the asset's. locked: none may go. */
 MUST_USE int import_compare_anchors(struct tx *tx, const struct import_record *rec, int64_t id, bool locked,
 	bool *changed, struct err *e);
@@ -243,11 +331,37 @@ MUST_USE int claim_challenge(struct tx *tx, const struct store_outcome *o, int64
 /* Once the request has its row: its challenge is no other's from now on. */
 MUST_USE int claim_keep_challenge(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e);
 
+/*
+ * record_request.c: the row of a request. Inserted whole, so that no index is written twice; only its
+ * decision and certificate have no rows of their own yet, and are named by request_link(). cert_id 0: none.
+ */
+MUST_USE int request_insert(struct tx *tx, const struct store_outcome *o, int64_t *id, struct err *e);
+MUST_USE int request_link(struct tx *tx, int64_t id, int64_t cert_id, int64_t decision_id, struct err *e);
+MUST_USE int request_update(struct tx *tx, int64_t id, const struct store_outcome *o, int64_t cert_id,
+	int64_t decision_id, struct err *e);
+MUST_USE int request_touch(struct tx *tx, int64_t id, int64_t now_s, int64_t decision_id, struct err *e);
+
 /* registry.c: what was decided about the asset on its old version is stale now. */
 MUST_USE int store_bump(struct tx *tx, int64_t asset_id, struct err *e);
 
+/* import_gate.c: a second operator's word for a large import. */
+struct import_gate {
+	const struct import_job *job;
+	uint8_t digest[32];
+	int64_t records, moved; /* between owners */
+	int64_t approval_id;    /* 0: none is needed, or none is there */
+	bool given;
+};
+/* 1: it may go in, 0: nobody was asked yet, -1: ERR_PENDING, it waits already, or failure. */
+MUST_USE int import_gate_find(struct store *store, struct import_gate *gate, struct err *e);
+/* Always -1: ERR_PENDING when it has asked. */
+MUST_USE int import_gate_ask(struct store *store, struct import_gate *gate, struct err *e);
+/* In the import's own transaction: the approval is still good, and used now. */
+MUST_USE int import_gate_pass(struct tx *tx, const struct import_gate *gate, struct err *e);
+
 /* stage.c: import records in an unlinked file, so that a slow source never holds the writer. */
 struct stage;
+MUST_USE int stage_digest(struct stage *stage, const struct import_job *job, uint8_t out[32], struct err *e);
 MUST_USE int stage_new(const char *folder_of, struct stage **out, struct err *e);
 MUST_USE int stage_put(struct stage *stage, const struct import_record *record, struct err *e);
 MUST_USE int stage_rewind(struct stage *stage, struct err *e);
@@ -316,5 +430,48 @@ int sqlite_cert_revoke(struct store *store, int64_t id, const char *reason, cons
 	struct err *e);
 int sqlite_import(struct store *store, const struct import_job *job, struct import_summary *out,
 	struct err *e);
+
+int sqlite_request_attestation(struct store_read *read, int64_t request_id, struct buf *out, struct err *e);
+int sqlite_nonce_request(struct store_read *read, const uint8_t sha256[32], int64_t *request_id, struct err *e);
+int sqlite_anchor_key(struct store_read *read, const struct anchor *anchor, uint8_t spki[32], struct err *e);
+int sqlite_exceptions(struct store_read *read, const struct asset *asset, const char *label, int64_t now_s,
+	struct exception *out, int max, struct err *e);
+int sqlite_quota(struct store_read *read, int64_t owner_id, const char *profile, int64_t asset_id, int64_t now_s,
+	int64_t *limit, int64_t *used, struct err *e);
+int sqlite_ak_find(struct store_read *read, const uint8_t spki_sha256[32], int64_t now_s, struct ak_row *out,
+	struct err *e);
+int sqlite_policy_text(struct store_read *read, const char *version, struct buf *out, struct err *e);
+int sqlite_transfer_list(struct store_read *read, const char *asset_tag, bool open, int64_t now_s, transfer_cb cb,
+	void *arg, struct err *e);
+int sqlite_exception_list(struct store_read *read, const char *asset_tag, bool open, int64_t now_s, exception_cb cb,
+	void *arg, struct err *e);
+int sqlite_quota_list(struct store_read *read, const char *owner, int64_t now_s, quota_cb cb, void *arg,
+	struct err *e);
+int sqlite_approval_list(struct store_read *read, bool open, int64_t now_s, approval_cb cb, void *arg,
+	struct err *e);
+int sqlite_approval_by_id(struct store_read *read, int64_t id, approval_cb cb, void *arg, struct err *e);
+int sqlite_asset_ask_state(struct store *store, const char *tag, enum asset_state to, const char *reason,
+	const char *actor, int64_t now_s, int64_t expires_s, int64_t *id, struct err *e);
+int sqlite_asset_quarantine(struct store *store, int64_t asset_id, const char *reason, int64_t now_s,
+	struct err *e);
+int sqlite_anchor_forget_key(struct store *store, const char *tag, const char *reason, const char *actor,
+	int64_t now_s, struct err *e);
+int sqlite_transfer_offer(struct store *store, const char *tag, const char *to_owner, const char *reason,
+	const char *actor, int64_t now_s, int64_t expires_s, int64_t *id, struct err *e);
+int sqlite_transfer_decide(struct store *store, int64_t id, enum transfer_state to, const char *reason,
+	const char *actor, int64_t now_s, struct err *e);
+int sqlite_exception_request(struct store *store, const struct exception_row *row, const char *actor, int64_t now_s,
+	int64_t *id, int64_t *approval_id, struct err *e);
+int sqlite_exception_revoke(struct store *store, int64_t id, const char *reason, const char *actor, int64_t now_s,
+	struct err *e);
+int sqlite_quota_put(struct store *store, const char *owner, const char *profile, int64_t limit, const char *actor,
+	int64_t now_s, struct err *e);
+int sqlite_approval_decide(struct store *store, int64_t id, bool approve, const char *reason, const char *actor,
+	int64_t now_s, enum approval_state *state, struct err *e);
+int sqlite_owner_offboard(struct store *store, const char *name, int64_t end_s, const char *reason,
+	const char *actor, int64_t now_s, struct err *e);
+int sqlite_sweep(struct store *store, int64_t now_s, struct offboard_report *report, bool *more, struct err *e);
+int sqlite_ak_bind(struct store *store, const struct ak_row *row, const char *actor, int64_t now_s, struct err *e);
+int sqlite_policy_put(struct store *store, const char *version, const char *text, int64_t now_s, struct err *e);
 
 #endif

@@ -19,6 +19,8 @@ struct stage {
 	FILE *file;
 };
 
+#define STAGE_BLOCK 16384
+
 struct field {
 	size_t offset, size;
 };
@@ -128,6 +130,39 @@ stage_rewind(struct stage *stage, struct err *e)
 	if (fflush(stage->file) != 0 || fseek(stage->file, 0, SEEK_SET) != 0)
 		return lost(e);
 	return 0;
+}
+
+static bool
+hash_file(EVP_MD_CTX *md, FILE *file)
+{
+	char block[STAGE_BLOCK];
+	size_t n;
+
+	while ((n = fread(block, 1, sizeof block, file)) > 0)
+		if (EVP_DigestUpdate(md, block, n) != 1)
+			return false;
+	return !ferror(file);
+}
+
+/* Of all that the import would do: the records in order, and the options. */
+int
+stage_digest(struct stage *stage, const struct import_job *job, uint8_t out[32], struct err *e)
+{
+	CLEANUP(EVP_MD_CTX) EVP_MD_CTX *md = EVP_MD_CTX_new();
+	uint8_t owners = job->create_owners;
+
+	if (md == NULL)
+		return err_set(e, ERR_NOMEM, "import");
+	if (stage_rewind(stage, e) != 0)
+		return -1;
+	if (EVP_DigestInit_ex(md, ossl_sha256(), NULL) != 1 || EVP_DigestUpdate(md, &owners, 1) != 1 ||
+		EVP_DigestUpdate(md, job->source, strlen(job->source) + 1) != 1)
+		return err_ossl(e, ERR_BUG, "digest of an import");
+	if (!hash_file(md, stage->file))
+		return lost(e);
+	if (EVP_DigestFinal_ex(md, out, NULL) != 1)
+		return err_ossl(e, ERR_BUG, "digest of an import");
+	return stage_rewind(stage, e);
 }
 
 static bool

@@ -105,6 +105,8 @@ on_entry(struct tx *tx, const struct state_change *change, int64_t *touched, int
 	case ENTRY_REVOKE:
 		rc = revoke_all(tx, change, e);
 		*touched = sqlite3_changes64(tx->conn->db);
+		if (rc == 0 && *touched > 0)
+			rc = quota_settle(tx, change->asset_id, e);
 		break;
 	case ENTRY_HOLD:
 		rc = hold_all(tx, change, e);
@@ -126,6 +128,8 @@ state_apply(struct tx *tx, const struct state_change *change, int64_t *touched, 
 	*touched = 0;
 	*lifted = 0;
 	if (put_state(tx, change, e) != 0 || put_transition(tx, change, e) != 0)
+		return -1;
+	if (change->from == ASSET_TRANSFER_PENDING && transfer_abandon(tx, change, e) != 0)
 		return -1;
 	return on_entry(tx, change, touched, lifted, e);
 }

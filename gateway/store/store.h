@@ -68,6 +68,7 @@ struct request_row {
 	char peer[STORE_PEER_MAX];
 	char proof[REG_VALUE_MAX];
 	int proof_kind;          /* enum proof_kind: what was proven when it was recorded */
+	bool attested;           /* attestation_json is kept: see request_attestation */
 	int64_t secret_id;       /* the once-secret that proved it, spent only when it is issued; 0: none */
 	int64_t proof_cert_id;   /* the certificate of ours that proved it; 0: none */
 	char reason[48];
@@ -162,6 +163,20 @@ struct store_outcome {
 	   state is ISSUED or PENDING; when another request has it: STORE_SPENT. */
 	const uint8_t *challenge_sha256;
 	const char *challenge_mdm; /* who vouched for it: a challenge is one service's, whatever the label */
+	/* SHA-256 of an attestation nonce: good for one request only; taken as the challenge is. NULL: none. */
+	const uint8_t *nonce_sha256;
+	int64_t nonce_expires_s;   /* past it the nonce proves nothing anyway, and its row goes */
+	const char *attestation_json; /* what evidence came to, kept with the request; NULL or "": none */
+	/* The anchor that proved the asset, and the key it came with: remembered when the anchor has none yet. NULL: none. */
+	const struct anchor *anchor;
+	const uint8_t *anchor_spki;
+	/* ISSUED: exceptions whose use is counted; when one is used up, ended or revoked meanwhile: STORE_STALE. */
+	const int64_t *exception_ids;
+	size_t exception_count;
+	/* ISSUED and PENDING: take (or keep) the asset's place in its owner's quota for the profile, when there is
+	   one; when it is full: STORE_STALE. A PENDING place is kept for quota_hold_s. */
+	bool quota;                /* false: not asked, an exception waives it */
+	int64_t quota_hold_s;
 	/* ISSUED only */
 	struct bytes cert;      /* DER */
 	const char *ca, *serial, *subject, *sans;
@@ -177,7 +192,80 @@ enum store_recorded {
 	STORE_STALE,   /* the asset or its registrar changed since they were read, its owner may no longer, another
 	                  asset got a certificate for the same key, or (ISSUED, PENDING) a request of this label
 	                  that is not denied took the transaction for another key: decide again */
-	STORE_SPENT,   /* the once-secret, or the MDM's challenge, was used by another request meanwhile */
+	STORE_SPENT,   /* the once-secret, the MDM's challenge or the nonce was used by another request meanwhile */
+};
+
+/* Ownership moves between two parties: one offers, the other takes. The asset is TRANSFER_PENDING meanwhile. */
+enum transfer_state { TRANSFER_OFFERED = 0, TRANSFER_ACCEPTED, TRANSFER_DECLINED, TRANSFER_CANCELLED, TRANSFER_EXPIRED };
+const char *transfer_state_name(enum transfer_state state);
+int transfer_state_of(const char *name);
+struct transfer_row {
+	int64_t id;
+	int64_t asset_id;
+	char asset_tag[REG_TEXT_MAX];
+	char from_owner[REG_TEXT_MAX], to_owner[REG_TEXT_MAX];
+	enum transfer_state state;
+	enum asset_state prior_state;  /* where the asset goes back to when nothing comes of it */
+	char reason[STORE_SENTENCE_MAX];
+	char offered_by[STORE_NAME_MAX], decided_by[STORE_NAME_MAX]; /* "operator:<user>" */
+	int64_t offered_s, expires_s, decided_s;
+};
+
+enum exception_state { EXCEPTION_REQUESTED = 0, EXCEPTION_ACTIVE, EXCEPTION_REFUSED, EXCEPTION_REVOKED };
+const char *exception_state_name(enum exception_state state); /* ended or used up are told by the times and counts */
+int exception_state_of(const char *name);
+struct exception_row {
+	int64_t id;
+	int64_t asset_id;              /* exactly one of asset and owner */
+	char asset_tag[REG_TEXT_MAX];
+	char owner[REG_TEXT_MAX];
+	char label[STORE_NAME_MAX];    /* "*": any */
+	unsigned waives;               /* EXCEPTION_* */
+	char reason[STORE_SENTENCE_MAX]; /* never empty */
+	char ticket[REG_TEXT_MAX];       /* never empty */
+	enum exception_state state;
+	char requested_by[STORE_NAME_MAX];
+	char approved_by[STORE_SENTENCE_MAX]; /* both, where two are needed, ", " between them */
+	int approvals_needed;            /* 1; 2 for an asset of tier 3, or for an owner that has such assets */
+	int64_t created_s, expires_s;    /* expires_s is never 0 */
+	int64_t max_uses, uses;          /* max_uses at least 1 */
+};
+
+struct quota_row {
+	char owner[REG_TEXT_MAX];
+	char profile[STORE_NAME_MAX];
+	int64_t limit;  /* assets that may hold a valid certificate of this profile at one time */
+	int64_t used;   /* do now, or have a place held */
+};
+
+/* What a second operator has to say yes to. */
+enum approval_state { APPROVAL_WAITING = 0, APPROVAL_GIVEN, APPROVAL_REFUSED, APPROVAL_USED };
+const char *approval_state_name(enum approval_state state);
+int approval_state_of(const char *name);
+struct approval_row {
+	int64_t id;
+	char kind[32];                  /* "asset.state", "import", "exception" */
+	char subject[REG_VALUE_MAX];    /* the asset's tag, the batch's name, the exception's number */
+	char detail[STORE_SENTENCE_MAX]; /* for people: "stolen -> deployed", "120000 records, 31 moved between owners" */
+	char reason[STORE_SENTENCE_MAX];
+	enum approval_state state;
+	char requested_by[STORE_NAME_MAX];
+	char decided_by[STORE_SENTENCE_MAX];
+	int needed;                     /* how many other operators */
+	int64_t requested_s, expires_s, decided_s;
+};
+
+/* An attestation key bound to an endorsement key by ActivateCredential. */
+struct ak_row {
+	uint8_t spki_sha256[32];
+	char ek_sha256[65];     /* hex */
+	int64_t asset_id;       /* whose anchor ek_pub_sha256 it was */
+	int64_t bound_s, expires_s;
+};
+
+/* Owners whose grace has ended, and what became of their certificates. */
+struct offboard_report {
+	int64_t owners, assets, revoked;
 };
 
 struct asset_filter {
@@ -220,6 +308,10 @@ typedef bool (*decision_cb)(void *arg, const struct decision_row *row);
 typedef bool (*audit_cb)(void *arg, const struct audit_row *row);
 typedef bool (*owner_cb)(void *arg, const struct owner *row);
 typedef bool (*anchor_cb)(void *arg, const struct anchor *row);
+typedef bool (*transfer_cb)(void *arg, const struct transfer_row *row);
+typedef bool (*exception_cb)(void *arg, const struct exception_row *row);
+typedef bool (*quota_cb)(void *arg, const struct quota_row *row);
+typedef bool (*approval_cb)(void *arg, const struct approval_row *row);
 
 struct import_job {
 	/* Gives the next record: 1 and *out, 0 at the end, -1 with *e set (the import is undone). */
@@ -231,9 +323,13 @@ struct import_job {
 	int64_t now_s;
 	bool dry_run;         /* everything is checked and counted, nothing stays */
 	bool create_owners;   /* else an unknown owner is an error */
+	int64_t large;        /* more records than this need a second operator: the import then waits (ERR_PENDING names
+	                         the approval), and the same records again, once it is given, go in. 0: never */
+	int64_t approval_s;   /* how long such an approval may take */
 };
 struct import_summary {
 	int64_t added, updated, unchanged, owners_added;
+	int64_t approval_id;  /* ERR_PENDING: which */
 };
 
 struct audit_report {
@@ -285,6 +381,22 @@ struct store_ops {
 	/* Whose certificates hold this key: sets both flags. 0 or -1. */
 	int (*key_use)(struct store_read *read, const uint8_t spki_sha256[32], int64_t asset_id, bool *elsewhere,
 		bool *before, struct err *e);
+	/* What evidence came to when the request was recorded, appended to out. 1, 0 none, -1. */
+	int (*request_attestation)(struct store_read *read, int64_t request_id, struct buf *out, struct err *e);
+	/* Which request an attestation nonce was used for. */
+	int (*nonce_request)(struct store_read *read, const uint8_t sha256[32], int64_t *request_id, struct err *e);
+	/* The key an anchor came with first: 1 with it in spki, 0 none is known, -1. */
+	int (*anchor_key)(struct store_read *read, const struct anchor *anchor, uint8_t spki[32], struct err *e);
+	/* Exceptions in force for an asset of this owner under this label, at most max. The count, or -1. */
+	int (*exceptions)(struct store_read *read, const struct asset *asset, const char *label, int64_t now_s,
+		struct exception *out, int max, struct err *e);
+	/* The owner's quota for a profile: 1 with the limit and how many other assets hold a place, 0 there is none. */
+	int (*quota)(struct store_read *read, int64_t owner_id, const char *profile, int64_t asset_id, int64_t now_s,
+		int64_t *limit, int64_t *used, struct err *e);
+	int (*ak_find)(struct store_read *read, const uint8_t spki_sha256[32], int64_t now_s, struct ak_row *out,
+		struct err *e);
+	/* The rules and profiles that a policy version stood for, as text appended to out. */
+	int (*policy_text)(struct store_read *read, const char *version, struct buf *out, struct err *e);
 	int (*secret_by_id)(struct store_read *read, int64_t id, struct secret_row *out, struct err *e);
 	/* Secrets of an asset for a protocol, newest first, at most max. The count, or -1. */
 	int (*secrets)(struct store_read *read, int64_t asset_id, const char *protocol, struct secret_row *out,
@@ -295,6 +407,14 @@ struct store_ops {
 		struct err *);
 	int (*anchor_list)(struct store_read *, int64_t asset_id, anchor_cb, void *, struct err *);
 	int (*owner_list)(struct store_read *, owner_cb, void *, struct err *);
+	/* Newest first. asset_tag NULL: any; open: those that wait, or are in force, at now_s. */
+	int (*transfer_list)(struct store_read *, const char *asset_tag, bool open, int64_t now_s, transfer_cb, void *,
+		struct err *);
+	int (*exception_list)(struct store_read *, const char *asset_tag, bool open, int64_t now_s, exception_cb,
+		void *, struct err *);
+	int (*quota_list)(struct store_read *, const char *owner, int64_t now_s, quota_cb, void *, struct err *);
+	int (*approval_list)(struct store_read *, bool open, int64_t now_s, approval_cb, void *, struct err *);
+	int (*approval_by_id)(struct store_read *, int64_t id, approval_cb, void *, struct err *);
 	int (*cert_list)(struct store_read *, const struct cert_filter *, cert_cb, void *, struct err *);
 	int (*request_list)(struct store_read *, const struct request_filter *, request_cb, void *, struct err *);
 	/* Decisions of one request (or, with request_id 0, of asset_id), newest first, at most limit. */
@@ -326,6 +446,54 @@ struct store_ops {
 	/* Moves by asset_state_move() and does what the new state says on entry (revokes or holds certificates). */
 	int (*asset_set_state)(struct store *, const char *tag, enum asset_state, const char *reason,
 		const char *actor, int64_t now_s, int64_t *revoked, struct err *);
+	/* The same for a move that asset_state_move_four_eyes() names: it waits. *id is the approval's. */
+	int (*asset_ask_state)(struct store *, const char *tag, enum asset_state, const char *reason,
+		const char *actor, int64_t now_s, int64_t expires_s, int64_t *id, struct err *);
+	/* Quarantine by the gateway itself (a clone was seen), from whatever state allows it; the asset's certificates
+	   are held. 1 done, 0 its state does not allow it, or it is lost, stolen or retired and stays so (which is
+	   recorded all the same), -1. */
+	int (*asset_quarantine)(struct store *, int64_t asset_id, const char *reason, int64_t now_s, struct err *);
+	/* The remembered keys of the asset's anchors are forgotten, for devices that came back with another board. */
+	int (*anchor_forget_key)(struct store *, const char *tag, const char *reason, const char *actor, int64_t now_s,
+		struct err *);
+
+	/*
+	 * Transfers. Offering moves the asset to TRANSFER_PENDING; accepting gives it to the new owner, in state
+	 * STAGED, and certificates made for the old one may no longer renew: they are revoked ("transferred"); declining (the
+	 * new side), cancelling (the old side) and expiring bring it back. Who accepts is not who offered, and is named in
+	 * the new owner's operators when that has any (ERR_DENIED). An owner that is not ACTIVE takes nothing.
+	 */
+	int (*transfer_offer)(struct store *, const char *tag, const char *to_owner, const char *reason,
+		const char *actor, int64_t now_s, int64_t expires_s, int64_t *id, struct err *);
+	int (*transfer_decide)(struct store *, int64_t id, enum transfer_state to, const char *reason,
+		const char *actor, int64_t now_s, struct err *);
+
+	/* Exceptions. put: id, state, times created and uses of the row are the store's. Approving and refusing go by
+	   approval_decide(); revoking ends one. */
+	int (*exception_request)(struct store *, const struct exception_row *, const char *actor, int64_t now_s,
+		int64_t *id, int64_t *approval_id, struct err *);
+	int (*exception_revoke)(struct store *, int64_t id, const char *reason, const char *actor, int64_t now_s,
+		struct err *);
+
+	/* limit -1: no quota any more. Assets that hold a certificate now count from the start. */
+	int (*quota_put)(struct store *, const char *owner, const char *profile, int64_t limit, const char *actor,
+		int64_t now_s, struct err *);
+
+	/* One operator's word; never the requester's own (ERR_DENIED), and each counts once. The last needed one
+	   carries it out in the same transaction. *state: what it is now. */
+	int (*approval_decide)(struct store *, int64_t id, bool approve, const char *reason, const char *actor,
+		int64_t now_s, enum approval_state *state, struct err *);
+
+	/* An owner leaves: OFFBOARDING until end_s. */
+	int (*owner_offboard)(struct store *, const char *name, int64_t end_s, const char *reason, const char *actor,
+		int64_t now_s, struct err *);
+	/* What time has ended: transfers expire, owners past offboard_end_s become OFFBOARDED and their assets'
+	   certificates are revoked ("offboarded"), at most some hundred rows a call; *more: call again. *report: this call's. */
+	int (*sweep)(struct store *, int64_t now_s, struct offboard_report *report, bool *more, struct err *);
+
+	int (*ak_bind)(struct store *, const struct ak_row *, const char *actor, int64_t now_s, struct err *);
+	/* Keep what a policy version says; one that is known already is left alone. */
+	int (*policy_put)(struct store *, const char *version, const char *text, int64_t now_s, struct err *);
 	int (*secret_put)(struct store *, const struct secret_row *, const char *actor, int64_t now_s,
 		int64_t *id, struct err *); /* id: NULL, or gets the new row's */
 	/* PENDING to APPROVED or REFUSED. */

@@ -32,6 +32,7 @@ migration_once_released_never_changes(void **state)
 		"9700db64488bb12eb91ebe743828c64939c252f98958cdf0229ead767f43901f",
 		"c0d577f1f5550d50ded8c4363ede13f4ba6c3aaeb97f82d8fb8a20178d2385d5",
 		"a7ee615dc0ca9ceea9090d07ffdbfcb1be46a0516ec9a5c19cbb91a5b459d2c4",
+		"49fea837a4585d4a1a0afd1e0b1bd89c27c1d3590755ccbec76cd54da3746647",
 	};
 	uint8_t digest[32];
 	char hex[65];
@@ -172,6 +173,25 @@ migration_from_version_4_lets_waiting_requests_go_on(void **state)
 
 #define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
+/* Without the index every enrollment would read every certificate. */
+static void
+migration_leaves_an_index_that_finds_the_certificates_of_a_key(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *db = fixture_old(f, 5);
+	sqlite3_stmt *st = NULL;
+
+	fixture_reopen(f, db);
+	db = fixture_raw(f);
+	assert_int_equal(sqlite3_prepare_v2(db, "EXPLAIN QUERY PLAN SELECT 1 FROM certificate WHERE " CERT_OF_KEY("?1"), -1,
+		&st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	assert_string_equal((const char *)sqlite3_column_text(st, 3), "SEARCH certificate USING INDEX certificate_key (<expr>=?)");
+	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+	(void)sqlite3_finalize(st);
+	fixture_reopen(f, db);
+}
+
 int
 main(void)
 {
@@ -182,6 +202,7 @@ main(void)
 		STORE_TEST(migration_from_version_4_keeps_every_row),
 		STORE_TEST(migration_from_version_4_tells_since_when_certificates_are_held),
 		STORE_TEST(migration_from_version_4_lets_waiting_requests_go_on),
+		STORE_TEST(migration_leaves_an_index_that_finds_the_certificates_of_a_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

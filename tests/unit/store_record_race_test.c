@@ -35,6 +35,8 @@ record_refuses_what_was_decided_before_the_owner_was_suspended(void **state)
 	sample_fill(&denied, &asset, 2, REQUEST_DENIED);
 	(void)record_as(f->store, &denied.o, STORE_RECORDED);
 	put_owner(f, OWNER_OFFBOARDING, 0);
+	(void)record_as(f->store, &s.o, STORE_STALE);
+	s.o.renewal = true;
 	(void)record_as(f->store, &s.o, STORE_RECORDED);
 }
 

@@ -406,6 +406,33 @@ record_tells_whose_certificates_hold_a_key(void **state)
 	ops->read_end(read);
 }
 
+/* The index holds the beginning of a digest only. */
+static void
+record_tells_keys_apart_whose_digests_begin_alike(void **state)
+{
+	struct fixture *f = *state;
+	struct asset one = add_asset(f->store, "rtr-1"), two = add_asset(f->store, "rtr-2");
+	bool elsewhere = true, before = true;
+	struct store_read *read;
+	struct sample s, like;
+	struct err e;
+
+	sample_fill(&s, &one, 1, REQUEST_ISSUED);
+	(void)record_as(f->store, &s.o, STORE_RECORDED);
+	sample_fill(&like, &two, 2, REQUEST_ISSUED);
+	memcpy(like.o.spki_sha256, s.o.spki_sha256, sizeof like.o.spki_sha256);
+	like.o.spki_sha256[31] ^= 1;
+	read = begin(f->store);
+	assert_int_equal(ops->key_use(read, like.o.spki_sha256, one.id, &elsewhere, &before, &e), 0);
+	assert_false(elsewhere || before);
+	ops->read_end(read);
+	(void)record_as(f->store, &like.o, STORE_RECORDED);
+	read = begin(f->store);
+	assert_int_equal(ops->key_use(read, like.o.spki_sha256, one.id, &elsewhere, &before, &e), 0);
+	assert_true(elsewhere && !before);
+	ops->read_end(read);
+}
+
 static void
 record_cuts_long_texts_between_characters(void **state)
 {
@@ -466,6 +493,7 @@ main(void)
 		STORE_TEST(record_refuses_a_serial_the_ca_gave_before),
 		STORE_TEST(record_keeps_an_answer_in_front_of_later_denials),
 		STORE_TEST(record_tells_whose_certificates_hold_a_key),
+		STORE_TEST(record_tells_keys_apart_whose_digests_begin_alike),
 		STORE_TEST(record_cuts_long_texts_between_characters),
 		STORE_TEST(record_refuses_an_outcome_that_only_an_operator_gives),
 	};
