@@ -35,7 +35,8 @@ CFLAGS   ?= -g
 CPPFLAGS += -I.
 override CFLAGS += -std=c17 $(OPT) $(WARN) $(HARD) $(if $(WERROR),-Werror) -MMD -MP
 override LDFLAGS += $(OPT) $(LHARD) -pthread
-LIBS = -lcivetweb -levent_core -lcoap-3-openssl -lcbor -lsqlite3 -lconfig -lcurl -ljansson -lssl -lcrypto -pthread
+TSS  = -ltss2-esys -ltss2-mu -ltss2-rc -ltss2-tctildr
+LIBS = -lcivetweb -levent_core -lcoap-3-openssl -lcbor -lsqlite3 -lconfig -lcurl -ljansson -lp11 -lssl -lcrypto -pthread
 
 # One static archive per folder, in link order: users before what they use.
 FOLDERS  = gateway/http gateway/coap gateway/core gateway/mdm gateway/verifier gateway/ca gateway/outbound gateway/store coap policy/attest scep policy est base
@@ -49,7 +50,7 @@ REPLAY   = $(FUZZ:%=$(O)/replay/%)
 UNIT     = $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/*_test.c))
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test unit replay system leaks bench fuzz fuzz-targets lint install clean
+.PHONY: all help demo test test-peers unit replay system leaks bench fuzz fuzz-targets lint install clean
 .SECONDARY:
 
 all: $(PROGRAMS)
@@ -72,8 +73,8 @@ $(O)/enrolld: $(call objects,gateway) $(ARCHIVES)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(O)/enrollctl: $(call objects,gateway/ctl) $(call archive,base)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lcrypto
-$(O)/devsim: $(O)/obj/devsim/main.o $(call archive,devsim) $(call archive,coap) $(call archive,scep) $(call archive,est) $(call archive,base)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcbor -ljansson -lssl -lcrypto -pthread
+$(O)/devsim: $(O)/obj/devsim/main.o $(foreach f,devsim coap policy/attest scep policy est base,$(call archive,$(f)))
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcbor $(TSS) -ljansson -lssl -lcrypto -pthread
 
 $(call archive,devsim): $(filter-out %/main.o,$(call objects,devsim))
 	@rm -f $@
@@ -81,16 +82,19 @@ $(call archive,devsim): $(filter-out %/main.o,$(call objects,devsim))
 
 $(O)/replay/%: $(O)/obj/tests/fuzz/%_fuzz.o $(O)/obj/tests/fuzz/replay.o $(call archive,devsim) $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TSS) $(LIBS)
 $(O)/fuzz/%: $(O)/obj/tests/fuzz/%_fuzz.o $(call archive,devsim) $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(TSS) $(LIBS)
 $(O)/bench/load: $(O)/obj/tests/bench/load.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lssl -lcrypto
 $(O)/bench/timing: $(O)/obj/tests/bench/timing.o $(call archive,scep) $(call archive,est) $(call archive,base)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto -pthread
+$(O)/bench/decide: $(O)/obj/tests/bench/decide.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(O)/bench/dtls: $(O)/obj/tests/bench/dtls.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lssl -lcrypto
@@ -98,9 +102,16 @@ $(O)/bench/fill: $(O)/obj/tests/bench/fill.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+$(O)/ca/drive: $(O)/obj/tests/ca/drive.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(O)/tests/tpm_tool: $(O)/obj/tests/tpm/tool.o $(call archive,policy/attest) $(call archive,policy) $(call archive,base)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lcrypto
+
 $(O)/unit/%: $(O)/obj/tests/unit/%.o $(call archive,devsim) $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(TSS) $(LIBS)
 
 ## demo     build, make a demo directory, enroll and renew a simulated fleet
 demo:
@@ -123,8 +134,14 @@ replay: $(REPLAY)
 	@for t in $(FUZZ); do $(O)/replay/$$t tests/fuzz/corpus/$$t tests/fuzz/regression/$$t || exit 1; done
 
 ## system   pytest against the real programs, and clients that nobody here wrote
-system: all
+system: all $(O)/tests/tpm_tool $(O)/ca/drive
 	ENROLLD_BIN=$(abspath $(O)) /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/system tests/interop
+
+## test-peers  CAs that no Debian package has (step-ca; OpenBao where it is installed), fetched by the target itself
+test-peers:
+	@.ci/deps build test
+	@$(MAKE) --no-print-directory SAN=1 WERROR=1 out/asan/ca/drive
+	@tests/peers/run.sh out/asan
 
 ## leaks    ten thousand enrollments over EST and a thousand over CoAP under valgrind
 leaks:
@@ -151,7 +168,7 @@ lint:
 ## bench    enrollments beside nginx's bare handshakes, and the rest of the figures
 bench:
 	@.ci/deps build bench
-	@$(MAKE) --no-print-directory all $(O)/bench/load $(O)/bench/fill $(O)/bench/timing $(O)/bench/dtls
+	@$(MAKE) --no-print-directory all $(O)/bench/load $(O)/bench/fill $(O)/bench/timing $(O)/bench/dtls $(O)/bench/decide
 	@tests/bench/run.sh $(O)
 
 ## install  to PREFIX (/usr/local), manual pages included

@@ -2,9 +2,8 @@
 
 #include <stdlib.h>
 
-#include <openssl/err.h>
-
 #include "base/timefmt.h"
+#include "gateway/ca/chain.h"
 #include "gateway/ca/crl.h"
 #include "gateway/ca/tbs.h"
 #include "gateway/ca/verifier.h"
@@ -34,101 +33,6 @@ ca_close(struct ca *ca)
 	free(ca);
 }
 DEFINE_CLEANUP(ca, struct ca *, ca_close);
-
-static int
-load_certificates(struct ca *ca, const struct ca_settings *settings, struct err *e)
-{
-	size_t i;
-
-	if (settings->certificate == NULL)
-		return err_set(e, ERR_MALFORMED, "it has no certificate");
-	if (x509_load_file(settings->certificate, &ca->chain, e) != 0)
-		return -1;
-	if (sk_X509_num(ca->chain) != 1)
-		return err_set(e, ERR_MALFORMED, "%s holds %d certificates; the issuing one alone belongs there, "
-			"the others in chain", settings->certificate, sk_X509_num(ca->chain));
-	ca->issuer = sk_X509_value(ca->chain, 0);
-	for (i = 0; i < settings->chain_count; i++) {
-		CLEANUP(x509_stack) STACK_OF(X509) *more = NULL;
-
-		if (x509_load_file(settings->chain[i], &more, e) != 0)
-			return -1;
-		while (sk_X509_num(more) > 0) {
-			X509 *cert = sk_X509_shift(more);
-
-			if (sk_X509_push(ca->chain, cert) <= 0) {
-				X509_free(cert);
-				return err_set(e, ERR_NOMEM, "no memory");
-			}
-		}
-	}
-	return 0;
-}
-
-static int
-check_ca_certificate(X509 *cert, struct err *e)
-{
-	uint32_t flags = X509_get_extension_flags(cert);
-	char name[120];
-
-	x509_name_text(X509_get_subject_name(cert), name, sizeof name);
-	if ((flags & EXFLAG_INVALID) != 0)
-		return err_set(e, ERR_MALFORMED, "certificate \"%s\" has an extension that does not decode", name);
-	if ((flags & EXFLAG_CA) == 0)
-		return err_set(e, ERR_MALFORMED, "certificate \"%s\" is not a CA's (basicConstraints)", name);
-	/* X509_get_key_usage() says "everything" when there is no keyUsage. */
-	if ((flags & EXFLAG_KUSAGE) == 0 || (X509_get_key_usage(cert) & KU_KEY_CERT_SIGN) == 0)
-		return err_set(e, ERR_MALFORMED, "certificate \"%s\" may not sign certificates (keyUsage)", name);
-	return 0;
-}
-
-/* Signatures, names, path lengths and name constraints from the issuing certificate up to the last. */
-static int
-check_path(const struct ca *ca, struct err *e)
-{
-	CLEANUP(X509_STORE_CTX) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-	CLEANUP(X509_STORE) X509_STORE *store = X509_STORE_new();
-	int count = sk_X509_num(ca->chain), i;
-
-	if (ctx == NULL || store == NULL ||
-	    X509_STORE_add_cert(store, sk_X509_value(ca->chain, count - 1)) != 1 ||
-	    X509_STORE_CTX_init(ctx, store, ca->issuer, ca->chain) != 1)
-		return err_ossl(e, ERR_NOMEM, "checking the chain");
-	/* A connector reads no clock; issue() compares times. */
-	X509_VERIFY_PARAM_set_flags(X509_STORE_CTX_get0_param(ctx),
-		X509_V_FLAG_NO_CHECK_TIME | X509_V_FLAG_CHECK_SS_SIGNATURE);
-	if (X509_verify_cert(ctx) != 1) {
-		ERR_clear_error();
-		return err_set(e, ERR_MALFORMED, "the chain does not hold at certificate %d: %s",
-			X509_STORE_CTX_get_error_depth(ctx) + 1,
-			X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
-	}
-	for (i = 0; i < count; i++)
-		if (i >= sk_X509_num(X509_STORE_CTX_get0_chain(ctx)) ||
-		    X509_cmp(sk_X509_value(ca->chain, i),
-			    sk_X509_value(X509_STORE_CTX_get0_chain(ctx), i)) != 0)
-			return err_set(e, ERR_MALFORMED,
-				"certificate %d of the chain is not the issuer of the one before it", i + 1);
-	return 0;
-}
-
-static int
-check_chain(const struct ca *ca, struct err *e)
-{
-	X509 *last = sk_X509_value(ca->chain, sk_X509_num(ca->chain) - 1);
-	char name[120];
-	int i;
-
-	for (i = 0; i < sk_X509_num(ca->chain); i++)
-		if (check_ca_certificate(sk_X509_value(ca->chain, i), e) != 0)
-			return -1;
-	if (X509_NAME_cmp(X509_get_issuer_name(last), X509_get_subject_name(last)) != 0) {
-		x509_name_text(X509_get_issuer_name(last), name, sizeof name);
-		return err_set(e, ERR_MALFORMED, "the chain ends below its root: add the certificate of \"%s\"",
-			name);
-	}
-	return check_path(ca, e);
-}
 
 static int
 check_key(const struct ca *ca, struct err *e)
@@ -170,8 +74,10 @@ open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 {
 	if (settings->key == NULL)
 		return err_set(e, ERR_MALFORMED, "it has no key");
-	if (load_certificates(ca, settings, e) != 0 || key_open(settings->key, &ca->key, e) != 0 ||
-	    check_key(ca, e) != 0 || check_chain(ca, e) != 0 ||
+	if (ca_chain_load(settings, &ca->chain, e) != 0)
+		return -1;
+	ca->issuer = sk_X509_value(ca->chain, 0);
+	if (key_open(settings->key, &ca->key, e) != 0 || check_key(ca, e) != 0 || ca_chain_check(ca->chain, e) != 0 ||
 	    x509_validity(ca->issuer, &ca->not_before_s, &ca->not_after_s, e) != 0 || prepare(ca, e) != 0)
 		return -1;
 	return tbs_common_make(&ca->common, ca->issuer, settings, e);
@@ -201,15 +107,17 @@ choose(const struct ca *ca, const struct ca_request *request, struct tbs_choice 
 	const struct cert_spec *spec = request->spec;
 	char when[TIME_TEXT_MAX];
 
-	time_text(ca->not_after_s, when);
-	if (request->now_s >= ca->not_after_s || spec->not_before_s >= ca->not_after_s)
+	if (request->now_s >= ca->not_after_s || spec->not_before_s >= ca->not_after_s) {
+		time_text(ca->not_after_s, when);
 		return err_set(e, ERR_UPSTREAM, "the issuing certificate ends at %s", when);
-	time_text(ca->not_before_s, when);
-	if (request->now_s < ca->not_before_s || spec->not_after_s <= ca->not_before_s)
+	}
+	if (request->now_s < ca->not_before_s || spec->not_after_s <= ca->not_before_s) {
+		time_text(ca->not_before_s, when);
 		return err_set(e, ERR_UPSTREAM, "the issuing certificate is not valid before %s", when);
+	}
 	out->not_before_s = spec->not_before_s > ca->not_before_s ? spec->not_before_s : ca->not_before_s;
 	out->not_after_s = spec->not_after_s < ca->not_after_s ? spec->not_after_s : ca->not_after_s;
-	return tbs_serial(out->serial, e);
+	return tbs_serial(request->now_s, out->serial, e);
 }
 
 static int
@@ -286,25 +194,6 @@ builtin_issue(struct ca *ca, const struct ca_request *request, struct ca_answer 
 	return 0;
 }
 
-static int
-builtin_poll(struct ca *ca, const char *reference, struct ca_answer *out, struct err *e)
-{
-	(void)ca;
-	(void)out;
-	return err_set(e, ERR_UNSUPPORTED, "the built-in CA answers at once; \"%.60s\" waits nowhere", reference);
-}
-
-/* The store's record is the revocation: CRL and OCSP are made from it. */
-static int
-builtin_revoke(struct ca *ca, const char *serial, int reason, struct err *e)
-{
-	(void)ca;
-	(void)serial;
-	(void)reason;
-	(void)e;
-	return 0;
-}
-
 /* CertificateList ::= SEQUENCE { tbsCertList, signatureAlgorithm, signatureValue BIT STRING } */
 static int
 builtin_crl(struct ca *ca, const struct ca_revoked *revoked, size_t count, int64_t number, int64_t now_s,
@@ -357,8 +246,6 @@ const struct ca_ops ca_builtin = {
 	.verified = true,
 	.open = builtin_open,
 	.issue = builtin_issue,
-	.poll = builtin_poll,
-	.revoke = builtin_revoke,
 	.crl = builtin_crl,
 	.check = builtin_check,
 	.chain = builtin_chain,

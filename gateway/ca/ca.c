@@ -5,6 +5,13 @@
 /* Every connector there is. */
 static const struct ca_ops *const all[] = {
 	&ca_builtin,
+	&ca_cfssl,
+	&ca_vault,
+	&ca_stepca,
+	&ca_ejbca,
+	&ca_cmp,
+	&ca_est,
+	&ca_scep,
 };
 
 const struct ca_ops *

@@ -25,7 +25,25 @@ struct ca_settings {
 	const char *crl_url;      /* CRL distribution point; NULL: none */
 	const char *ocsp_url;     /* AIA; NULL: none */
 	const char *issuer_url;   /* AIA caIssuers; NULL: none */
+
+	/* CAs elsewhere. certificate and chain are theirs then: what an answer has to lead to. */
+	const char *url;
+	const char *tls_ca;       /* PEM: the only certificates the service's own may come from */
+	bool allow_plain;         /* http:// to 127.0.0.1 and [::1] */
+	const char *client_cert, *client_key; /* TLS client authentication, or what signs CMP and SCEP messages; key by URI */
+	const char *secret_file;  /* token, password, HMAC key or shared secret, by type; see README.md */
+	int64_t connect_ms, deadline_ms; /* of one call; 0: CA_CONNECT_MS, CA_DEADLINE_MS */
+	size_t calls_max;         /* under way at once; 0: 8 */
+	const char *profile;      /* vault: role; step-ca: provisioner; ejbca: certificate profile; cfssl: profile; est, scep: label or CA identifier */
+	const char *end_entity_profile, *authority; /* ejbca: end entity profile, CA name; vault: authority is the mount */
+	const char *user;         /* cmp: reference value; vault: AppRole role_id; step-ca: key id of the provisioner */
+	const char *key_file;     /* step-ca: the provisioner's private key (PEM) */
+	const char *auth;         /* vault: "token", "approle", "cert"; cmp: "secret", "signature" */
 };
+
+#define CA_CONNECT_MS  5000
+#define CA_DEADLINE_MS 15000
+#define CA_REFERENCE_MAX 256
 
 struct ca_request {
 	const struct cert_spec *spec;
@@ -33,6 +51,9 @@ struct ca_request {
 	enum key_kind key_kind;   /* keyEncipherment and keyAgreement are dropped where the key cannot do them */
 	struct bytes csr;         /* as received, for CAs that want it; len 0 for a key made here */
 	int64_t now_s;
+	/* CAs elsewhere: a name of this very request that no other has, letters, digits and hyphens ("gw-17-0"), the same when
+	   it is sent again or looked for. NULL for CAs in this process. */
+	const char *request_id;
 };
 
 /* One certificate on a revocation list. */
@@ -42,7 +63,12 @@ struct ca_revoked {
 	bool held;                /* reason certificateHold; else none is told */
 };
 
-enum ca_state { CA_ISSUED, CA_WAITING };
+enum ca_state {
+	CA_ISSUED,
+	CA_WAITING, /* the CA makes it wait (an approval there): poll() */
+	CA_UNKNOWN, /* it was sent and no usable answer came: it may have been issued. reconcile(), never a second issue() */
+	CA_ABSENT,  /* from reconcile() only: the CA has certainly not issued it, it may be sent again */
+};
 
 struct ca_answer {
 	enum ca_state state;
@@ -50,7 +76,7 @@ struct ca_answer {
 	char serial[SERIAL_HEX_MAX];
 	int64_t not_before_s, not_after_s; /* when ISSUED, the certificate's own: never wider than the spec's */
 	int64_t retry_s;          /* when WAITING */
-	char reference[128];      /* when WAITING: what poll() needs */
+	char reference[CA_REFERENCE_MAX]; /* WAITING: what poll() needs; UNKNOWN: what reconcile() needs. Printable ASCII */
 };
 void ca_answer_free(struct ca_answer *answer);
 
@@ -59,10 +85,23 @@ struct ca_ops {
 	/* issue() itself ran ca_verify_issued() on what it gives: a second run would only cost a signature check. */
 	bool verified;
 	MUST_USE int (*open)(const struct ca_settings *settings, struct ca **out, struct err *e);
-	/* ERR_DENIED: refused for good. ERR_UPSTREAM: did not answer. */
+	bool remote; /* a CA elsewhere: an intent is committed before issue(), which runs where waiting costs nobody */
+	/*
+	 * 0 with a state, or -1: ERR_DENIED the CA refused for good; ERR_UPSTREAM it certainly has not issued (nothing
+	 * was sent, or it said so), so it may be sent again. What comes back is only checked to be one certificate with the
+	 * request's key; ca_verify_issued() is the caller's, unless verified.
+	 */
 	MUST_USE int (*issue)(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e);
-	MUST_USE int (*poll)(struct ca *ca, const char *reference, struct ca_answer *out, struct err *e);
-	MUST_USE int (*revoke)(struct ca *ca, const char *serial, int reason, struct err *e);
+	/* NULL: this CA never makes wait. Errors as issue(). */
+	MUST_USE int (*poll)(struct ca *ca, const struct ca_request *request, const char *reference, struct ca_answer *out,
+		struct err *e);
+	/* What became of a request whose answer was lost: ISSUED, WAITING or ABSENT; ERR_UPSTREAM: it could not be told
+	   now. NULL: this CA cannot be asked, an operator decides. */
+	MUST_USE int (*reconcile)(struct ca *ca, const struct ca_request *request, const char *reference,
+		struct ca_answer *out, struct err *e);
+	/* serial: lower-case hex. reason: RFC 5280, section 5.3.1. cert: DER, for CAs that want it; may be empty.
+	   ERR_UNSUPPORTED, or NULL: not by this protocol. One that is revoked already is success. */
+	MUST_USE int (*revoke)(struct ca *ca, const char *serial, struct bytes cert, int reason, struct err *e);
 	/*
 	 * A revocation list (RFC 5280, section 5) as DER, appended to out: entries in the order given, number not
 	 * negative and never smaller than before, next_s after now_s. NULL: this CA makes its own.
@@ -77,12 +116,15 @@ struct ca_ops {
 };
 
 extern const struct ca_ops ca_builtin;
+extern const struct ca_ops ca_cfssl, ca_vault, ca_stepca, ca_ejbca; /* by HTTP and JSON */
+extern const struct ca_ops ca_cmp, ca_est, ca_scep; /* by standards' protocols */
 const struct ca_ops *ca_ops_of(const char *type); /* NULL: unknown */
 
 /*
  * A private key by URI. "file:<path>": PEM, and the file must be a regular
  * file of this process's user with no permission for group or others; a path
- * alone means the same. ERR_UPSTREAM says what to mend ("chmod 600 ...").
+ * alone means the same. "pkcs11:...": it stays in a token; see README.md, and
+ * the process may not fork afterwards. ERR_UPSTREAM says what to mend ("chmod 600 ...").
  * *out is the caller's.
  */
 MUST_USE int key_open(const char *uri, EVP_PKEY **out, struct err *e);

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "gateway/ca/ca.h"
+#include "gateway/ca/key_pkcs11.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -46,7 +46,7 @@ path_of(const char *uri, const char **path, struct err *e)
 	const char *rest = n == 0 ? uri : uri + n + 1;
 
 	if (n != 0 && strncasecmp(uri, "file:", 5) != 0)
-		return err_set(e, ERR_UNSUPPORTED, "keys by \"%.*s:\" are not supported in this build; use file:<path>",
+		return err_set(e, ERR_UNSUPPORTED, "keys by \"%.*s:\" are not supported; use file:<path> or a pkcs11: URI",
 			(int)(n < 40 ? n : 40), uri);
 	if (n != 0 && strncmp(rest, "//", 2) == 0) {
 		rest += 2;
@@ -125,6 +125,8 @@ key_open(const char *uri, EVP_PKEY **out, struct err *e)
 	const char *path = uri;
 	bool asked = false;
 
+	if (strncasecmp(uri, "pkcs11:", 7) == 0)
+		return key_pkcs11_open(uri, out, e);
 	if (path_of(uri, &path, e) != 0 || read_file(path, &pem, e) != 0)
 		return -1;
 	if (pem.len == 0)

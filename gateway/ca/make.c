@@ -18,11 +18,11 @@ put_name(X509_NAME *name, int nid, const char *value, struct err *e)
 }
 
 static int
-put_serial(X509 *cert, struct err *e)
+put_serial(X509 *cert, int64_t made_s, struct err *e)
 {
 	uint8_t octets[CA_SERIAL_OCTETS];
 
-	if (tbs_serial(octets, e) != 0)
+	if (tbs_serial(made_s, octets, e) != 0)
 		return -1;
 	if (ASN1_STRING_set(X509_get_serialNumber(cert), octets, sizeof octets) != 1)
 		return err_ossl(e, ERR_NOMEM, "serial number");
@@ -117,7 +117,7 @@ fill(X509 *cert, const struct ca_make *make, struct err *e)
 	    ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)make->not_before_s) == NULL ||
 	    ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)make->not_after_s) == NULL)
 		return err_ossl(e, ERR_MALFORMED, "CA certificate");
-	if (put_serial(cert, e) != 0 || put_name(name, NID_organizationName, make->organisation, e) != 0 ||
+	if (put_serial(cert, make->not_before_s, e) != 0 || put_name(name, NID_organizationName, make->organisation, e) != 0 ||
 	    put_name(name, NID_commonName, make->common_name, e) != 0)
 		return -1;
 	if (X509_set_issuer_name(cert, make->issuer == NULL ? name : X509_get_subject_name(make->issuer)) != 1)

@@ -5,6 +5,7 @@
 #define URL_MAX 1024
 
 #define DER_NULL 0x05
+#define SERIAL_TIME_OCTETS 5
 
 /* SubjectPublicKeyInfo up to the key's own octets (RFC 5480, section 2; RFC 8410, section 4). */
 static const uint8_t p256_head[] = { 0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d,
@@ -89,12 +90,15 @@ tbs_key_id(struct bytes public_key, uint8_t out[CA_KEY_ID_OCTETS], struct err *e
 }
 
 int
-tbs_serial(uint8_t out[CA_SERIAL_OCTETS], struct err *e)
+tbs_serial(int64_t now_s, uint8_t out[CA_SERIAL_OCTETS], struct err *e)
 {
-	if (random_octets(out, CA_SERIAL_OCTETS, e) != 0)
-		return -1;
+	uint64_t time = (uint64_t)now_s;
+	size_t i;
+
+	for (i = 0; i < SERIAL_TIME_OCTETS; i++)
+		out[i] = (uint8_t)(time >> 8 * (SERIAL_TIME_OCTETS - 1 - i));
 	out[0] = (uint8_t)((out[0] & 0x3f) | 0x40);
-	return 0;
+	return random_octets(out + SERIAL_TIME_OCTETS, CA_SERIAL_OCTETS - SERIAL_TIME_OCTETS, e);
 }
 
 /* Extension ::= SEQUENCE { extnID, critical DEFAULT FALSE, extnValue OCTET STRING } */

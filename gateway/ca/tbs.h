@@ -34,8 +34,11 @@ struct tbs_choice {
 MUST_USE int tbs_put(struct buf *out, const struct tbs_common *common, const struct ca_request *request,
 	const struct tbs_choice *choice, struct err *e);
 
-/* 126 random bits below a 0 and a 1: positive, and always CA_SERIAL_OCTETS long. */
-MUST_USE int tbs_serial(uint8_t out[CA_SERIAL_OCTETS], struct err *e);
+/*
+ * A 0 and a 1, so that it is positive and always CA_SERIAL_OCTETS long, 38 bits of the time, 88 random bits. In the
+ * order of time, because whoever keeps certificates by serial number then adds to one place and not all over.
+ */
+MUST_USE int tbs_serial(int64_t now_s, uint8_t out[CA_SERIAL_OCTETS], struct err *e);
 
 /* Leftmost 160 bits of SHA-256 of the public key's BIT STRING contents (RFC 7093, section 2, method 1). */
 MUST_USE int tbs_key_id(struct bytes public_key, uint8_t out[CA_KEY_ID_OCTETS], struct err *e);

@@ -188,7 +188,7 @@ static void
 key_open_refuses_schemes_it_does_not_have(void **state)
 {
 	(void)state;
-	assert_refused("pkcs11:token=ca;object=issuing", ERR_UNSUPPORTED, "\"pkcs11:\" are not supported in this build");
+	assert_refused("tpm2:0x81000001", ERR_UNSUPPORTED, "\"tpm2:\" are not supported");
 	assert_refused("file://host/ca.key", ERR_UNSUPPORTED, "names a host");
 	assert_refused("file:", ERR_MALFORMED, "names no file");
 	assert_refused("", ERR_MALFORMED, "names no file");

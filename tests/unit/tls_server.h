@@ -42,6 +42,7 @@ struct seen {
 struct reply {
 	int status;
 	char body[8192];
+	size_t body_len;    /* of octets that are no text; 0: up to the NUL */
 	char headers[1024]; /* whole lines, each with CR LF */
 	const char *raw;    /* sent instead of all that, then the connection is closed */
 	size_t raw_repeat;  /* raw's last copy count: 0 or 1 send it once */
@@ -153,8 +154,8 @@ seen_read(SSL *ssl, int fd, struct seen *seen)
 static inline bool
 reply_write(SSL *ssl, int fd, const struct reply *reply)
 {
+	size_t len = reply->body_len != 0 ? reply->body_len : strlen(reply->body), i;
 	char head[2048];
-	size_t i;
 	int n;
 
 	if (reply->raw != NULL) {
@@ -166,8 +167,8 @@ reply_write(SSL *ssl, int fd, const struct reply *reply)
 		return false;
 	}
 	n = snprintf(head, sizeof head, "HTTP/1.1 %d Status\r\nContent-Length: %zu\r\n%s\r\n", reply->status,
-		strlen(reply->body), reply->headers);
-	return channel_write(ssl, fd, head, (size_t)n) && channel_write(ssl, fd, reply->body, strlen(reply->body)) &&
+		len, reply->headers);
+	return channel_write(ssl, fd, head, (size_t)n) && channel_write(ssl, fd, reply->body, len) &&
 		!reply->close;
 }
 

@@ -1,0 +1,18 @@
+/* certs_only.h - what EST and SCEP answer with, and what connectors that sign messages have in common. Inside gateway/ca only. */
+#ifndef GATEWAY_CA_CERTS_ONLY_H
+#define GATEWAY_CA_CERTS_ONLY_H
+
+#include "gateway/ca/remote.h"
+
+/*
+ * The certificate of a certs-only message (RFC 5272, section 4.1) that has the request's key, into *out: one alone
+ * belongs there, and some servers add its issuers. 0; 1 when this is no such message (ERR_UPSTREAM in *e);
+ * -1: ERR_DENIED when all of them are of other keys.
+ */
+int certs_only_take(const struct remote *remote, struct bytes der, const struct ca_request *request,
+	struct ca_answer *out, struct err *e);
+
+/* client_key may be a token's, which signs messages and cannot serve TLS here: TLS then does without. */
+void remote_transport(struct ca_settings *settings);
+
+#endif

@@ -1,0 +1,425 @@
+/* EJBCA's REST API over mutual TLS (README.md, "ejbca"). */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/hmac.h>
+
+#include "base/text.h"
+#include "gateway/ca/remote.h"
+
+#define API          "/ejbca/ejbca-rest-api/v1/certificate"
+#define WAIT_S       60 /* between two looks at an approval, when the service names no time */
+#define FOUND_MAX    10 /* certificates of one request that are looked at */
+#define NAME_MAX_LEN 200
+#define PASSWORD_MAX (2 * EVP_MAX_MD_SIZE + 1)
+
+struct ca {
+	struct remote remote;
+	char *profile, *end_entity_profile, *authority;
+	char issuer[3 * 512]; /* its DN, percent-encoded */
+};
+
+static void
+ejbca_close(struct ca *ca)
+{
+	if (ca == NULL)
+		return;
+	remote_close(&ca->remote);
+	free(ca->profile);
+	free(ca->end_entity_profile);
+	free(ca->authority);
+	free(ca);
+}
+
+DEFINE_CLEANUP(ca, struct ca *, ejbca_close);
+
+/* RFC 3986, section 2.3: everything but unreserved characters. */
+static void
+percent_put(struct buf *out, const char *text, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		uint8_t c = (uint8_t)text[i];
+
+		if (c < 0x80 && (isalnum(c) || strchr("-._~", c) != NULL))
+			buf_append_u8(out, c);
+		else
+			buf_printf(out, "%%%02X", c);
+	}
+}
+
+static int
+name_issuer(struct ca *ca, struct err *e)
+{
+	const X509_NAME *name = X509_get_subject_name(sk_X509_value(ca->remote.chain, 0));
+	CLEANUP(BIO) BIO *text = BIO_new(BIO_s_mem());
+	CLEANUP(buf) struct buf out = { 0 };
+	char *at = NULL;
+	long len;
+
+	if (text == NULL || X509_NAME_print_ex(text, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) < 0)
+		return err_ossl(e, ERR_NOMEM, "the issuer's name");
+	len = BIO_get_mem_data(text, &at);
+	percent_put(&out, at, len < 0 ? 0 : (size_t)len);
+	if (buf_failed(&out) || out.len >= sizeof ca->issuer)
+		return err_set(e, ERR_LIMIT, "%s: the issuer's name is too long for a URL", ca->remote.name);
+	(void)snprintf(ca->issuer, sizeof ca->issuer, "%s", buf_text(&out));
+	return 0;
+}
+
+static int
+copy(const struct ca *ca, const char *what, const char *from, char **to, struct err *e)
+{
+	if (remote_need(&ca->remote, what, from, e) != 0)
+		return -1;
+	if (strlen(from) > NAME_MAX_LEN || !text_is_clean(bytes_of_text(from)))
+		return err_set(e, ERR_MALFORMED, "%s: %s is too long or not UTF-8", ca->remote.name, what);
+	*to = strdup(from);
+	return *to == NULL ? err_set(e, ERR_NOMEM, "no memory for a CA") : 0;
+}
+
+static int
+ejbca_open(const struct ca_settings *settings, struct ca **out, struct err *e)
+{
+	CLEANUP(ca) struct ca *ca = calloc(1, sizeof *ca);
+
+	if (ca == NULL)
+		return err_set(e, ERR_NOMEM, "no memory for a CA");
+	if (remote_open(&ca->remote, settings, e) != 0 || remote_need(&ca->remote, "url", settings->url, e) != 0 ||
+	    remote_need(&ca->remote, "client_cert (EJBCA knows its administrators by certificate)", settings->client_cert,
+		    e) != 0 ||
+	    remote_need(&ca->remote, "client_key", settings->client_key, e) != 0 ||
+	    remote_need(&ca->remote, "secret_file (what enrollment codes are made from)", settings->secret_file, e) != 0)
+		return -1;
+	if (copy(ca, "profile (the certificate profile)", settings->profile, &ca->profile, e) != 0 ||
+	    copy(ca, "end_entity_profile", settings->end_entity_profile, &ca->end_entity_profile, e) != 0 ||
+	    copy(ca, "authority (the CA's name there)", settings->authority, &ca->authority, e) != 0 ||
+	    name_issuer(ca, e) != 0)
+		return -1;
+	*out = ca;
+	ca = NULL;
+	return 0;
+}
+
+/* The enrollment code of one request's end entity: nobody else's, and found again after a restart. */
+static int
+password_make(const struct ca *ca, const struct ca_request *request, char out[PASSWORD_MAX], struct err *e)
+{
+	struct bytes secret = buf_bytes(&ca->remote.secret);
+	uint8_t mac[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
+
+	if (request->request_id == NULL)
+		return err_set(e, ERR_BUG, "%s: a request without a name", ca->remote.name);
+	if (HMAC(ossl_sha256(), secret.at, (int)secret.len, (const uint8_t *)request->request_id,
+		    strlen(request->request_id), mac, &len) == NULL)
+		return err_ossl(e, ERR_BUG, "HMAC");
+	hex_encode(bytes_of(mac, len), out);
+	OPENSSL_cleanse(mac, sizeof mac);
+	return 0;
+}
+
+/*
+ * A status that is no success. 0: whether it did what was asked is not known. What an operator mends there is no
+ * refusal of the device.
+ */
+static int
+judge(const struct ca *ca, const struct outbound_answer *answer, struct err *e)
+{
+	struct err none;
+	CLEANUP(json) json_t *body = remote_json(&ca->remote, answer, &none);
+	int64_t retry_s = 0;
+
+	if (answer->status == 403)
+		return err_set(e, ERR_UPSTREAM, "%s: HTTP 403; the role of our client certificate may not do this there",
+			ca->remote.name);
+	if (answer->status == 404)
+		return err_set(e, ERR_UPSTREAM, "%s: HTTP 404; is \"REST Certificate Management\" enabled there?", ca->remote.name);
+	return remote_status(&ca->remote, answer, remote_text(body, "error_message"), &retry_s, e) < 0 ? -1 : 0;
+}
+
+/* "certificate" is base64 of DER when one is issued, and base64 of that text in the results of a search. */
+static int
+certificate_put(const json_t *object, struct buf *out, struct err *e)
+{
+	CLEANUP(buf) struct buf once = { 0 };
+	const char *text = remote_text(object, "certificate");
+
+	if (text == NULL)
+		return err_set(e, ERR_UPSTREAM, "no certificate");
+	if (base64_decode(bytes_of_text(text), &once, e) != 0)
+		return -1;
+	if (once.len != 0 && once.at[0] == 'M')
+		return base64_decode(buf_bytes(&once), out, e);
+	buf_append_bytes(out, buf_bytes(&once));
+	return 0;
+}
+
+/* A 200 or 201. */
+static int
+take(const struct ca *ca, const struct ca_request *request, const struct outbound_answer *answer, struct ca_answer *out,
+	struct err *e)
+{
+	CLEANUP(json) json_t *body = remote_json(&ca->remote, answer, e);
+	CLEANUP(buf) struct buf der = { 0 };
+	struct err none;
+
+	if (body == NULL)
+		return remote_unknown(out, "");
+	if (certificate_put(body, &der, &none) != 0)
+		buf_clear(&der);
+	return remote_issued_der(&ca->remote, buf_bytes(&der), request, "", out, e);
+}
+
+/* A 202 names the approval in a sentence: its last number. */
+static int
+wait_for_approval(const struct ca *ca, const struct outbound_answer *answer, const char *known, struct ca_answer *out)
+{
+	struct err none;
+	CLEANUP(json) json_t *body = remote_json(&ca->remote, answer, &none);
+	const char *words = remote_text(body, "error_message");
+	size_t end = words == NULL ? 0 : strlen(words), begin;
+
+	while (end > 0 && !isdigit((unsigned char)words[end - 1]))
+		end--;
+	for (begin = end; begin > 0 && isdigit((unsigned char)words[begin - 1]); begin--)
+		continue;
+	*out = (struct ca_answer){ .state = CA_WAITING,
+		.retry_s = answer->retry_after_s == 0 ? WAIT_S : answer->retry_after_s };
+	if (known[0] != '\0')
+		(void)snprintf(out->reference, sizeof out->reference, "%s", known);
+	else if (end - begin >= 1 && end - begin <= 20)
+		(void)snprintf(out->reference, sizeof out->reference, "%.*s", (int)(end - begin), words + begin);
+	return 0;
+}
+
+/* What came of a call that issues. */
+static int
+conclude(const struct ca *ca, const struct ca_request *request, const struct outbound_answer *answer, const char *known,
+	struct ca_answer *out, struct err *e)
+{
+	if (answer->status == 200 || answer->status == 201)
+		return take(ca, request, answer, out, e);
+	if (answer->status == 202)
+		return wait_for_approval(ca, answer, known, out);
+	return judge(ca, answer, e) < 0 ? -1 : remote_unknown(out, "");
+}
+
+static int
+ejbca_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e)
+{
+	CLEANUP(buf) struct buf csr = { 0 };
+	CLEANUP(json) json_t *document = NULL;
+	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
+	struct remote_json_call call = { .method = "POST", .path = API "/pkcs10enroll" };
+	char password[PASSWORD_MAX];
+	int rc;
+
+	if (remote_csr_pem(&ca->remote, request, &csr, e) != 0 || password_make(ca, request, password, e) != 0)
+		return -1;
+	document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "certificate_request", buf_text(&csr),
+		"certificate_profile_name", ca->profile, "end_entity_profile_name", ca->end_entity_profile,
+		"certificate_authority_name", ca->authority, "username", request->request_id, "password", password,
+		"include_chain", 0);
+	OPENSSL_cleanse(password, sizeof password);
+	if (document == NULL)
+		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
+	call.document = document;
+	rc = remote_json_once(&ca->remote, &call, &answer, e);
+	if (rc != 0)
+		return rc < 0 ? -1 : remote_unknown(out, "");
+	return conclude(ca, request, &answer, "", out, e);
+}
+
+/* The results of a search for these; *body is the caller's. user NULL: whoever's. */
+static int
+search(struct ca *ca, const char *user, int max, json_t **body, struct err *e)
+{
+	CLEANUP(json) json_t *criteria = json_pack("[{s:s, s:s, s:s}, {s:s, s:s, s:s}]", "property", "CA", "value",
+		ca->authority, "operation", "EQUAL", "property", "END_ENTITY_PROFILE", "value", ca->end_entity_profile,
+		"operation", "EQUAL");
+	CLEANUP(json) json_t *document = NULL;
+	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
+	struct remote_json_call call = { .method = "POST", .path = API "/search" };
+
+	if (criteria != NULL && user != NULL && json_array_append_new(criteria, json_pack("{s:s, s:s, s:s}", "property",
+		"QUERY", "value", user, "operation", "EQUAL")) != 0)
+		return err_set(e, ERR_NOMEM, "%s: no memory for a search", ca->remote.name);
+	document = json_pack("{s:i, s:O}", "max_number_of_results", max, "criteria", criteria);
+	if (document == NULL)
+		return err_set(e, ERR_NOMEM, "%s: no memory for a search", ca->remote.name);
+	call.document = document;
+	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
+		return -1;
+	if (answer.status != 200) {
+		(void)judge(ca, &answer, e);
+		e->code = ERR_UPSTREAM; /* that a search is refused says nothing of the request */
+		return -1;
+	}
+	*body = remote_json(&ca->remote, &answer, e);
+	if (*body == NULL || json_is_array(json_object_get(*body, "certificates")))
+		return *body == NULL ? -1 : 0;
+	json_decref(*body);
+	*body = NULL;
+	return err_set(e, ERR_UPSTREAM, "%s: its search found nothing that is a list", ca->remote.name);
+}
+
+/*
+ * 0 with CA_ISSUED or CA_ABSENT. Results that we may not see are left out there without a word, so nothing found
+ * means nothing unless other certificates of the same CA and profile are shown to us.
+ */
+static int
+look_for(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e)
+{
+	CLEANUP(json) json_t *found = NULL;
+	CLEANUP(json) json_t *others = NULL;
+	const json_t *list;
+	size_t i;
+
+	if (request->request_id == NULL)
+		return err_set(e, ERR_BUG, "%s: a request without a name", ca->remote.name);
+	if (search(ca, request->request_id, FOUND_MAX, &found, e) != 0)
+		return -1;
+	list = json_object_get(found, "certificates");
+	for (i = 0; i < json_array_size(list); i++) {
+		CLEANUP(buf) struct buf der = { 0 };
+		struct err none;
+
+		if (certificate_put(json_array_get(list, i), &der, &none) == 0 &&
+		    remote_take_der(&ca->remote, buf_bytes(&der), request, out, &none) == 0)
+			return 0;
+	}
+	if (json_array_size(list) != 0)
+		return err_set(e, ERR_UPSTREAM, "%s: what it has for user %s is of another key; look there", ca->remote.name,
+			request->request_id);
+	if (search(ca, NULL, 1, &others, e) != 0)
+		return -1;
+	if (json_array_size(json_object_get(others, "certificates")) == 0)
+		return err_set(e, ERR_UPSTREAM, "%s: it shows us no certificate at all, so none for user %s says nothing; may our "
+			"role view end entities and certificates there?", ca->remote.name, request->request_id);
+	*out = (struct ca_answer){ .state = CA_ABSENT };
+	return 0;
+}
+
+static int
+ejbca_reconcile(struct ca *ca, const struct ca_request *request, const char *reference, struct ca_answer *out,
+	struct err *e)
+{
+	(void)reference;
+	return look_for(ca, request, out, e);
+}
+
+/* Without the approval's number: until the search finds something. */
+static int
+poll_by_name(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e)
+{
+	if (look_for(ca, request, out, e) != 0)
+		return -1;
+	if (out->state == CA_ABSENT)
+		*out = (struct ca_answer){ .state = CA_WAITING, .retry_s = WAIT_S };
+	return 0;
+}
+
+static int
+ejbca_poll(struct ca *ca, const struct ca_request *request, const char *reference, struct ca_answer *out,
+	struct err *e)
+{
+	CLEANUP(json) json_t *document = NULL;
+	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
+	struct remote_json_call call = { .method = "POST" };
+	char path[128], password[PASSWORD_MAX];
+	size_t len = strlen(reference);
+	int rc;
+
+	if (len == 0)
+		return poll_by_name(ca, request, out, e);
+	if (len > 20 || strspn(reference, "0123456789") != len)
+		return err_set(e, ERR_BUG, "%s: a reference that is no number", ca->remote.name);
+	if (password_make(ca, request, password, e) != 0)
+		return -1;
+	(void)snprintf(path, sizeof path, API "/%s/finalize", reference);
+	document = json_pack("{s:s, s:s}", "password", password, "response_format", "DER");
+	OPENSSL_cleanse(password, sizeof password);
+	if (document == NULL)
+		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
+	call.path = path;
+	call.document = document;
+	rc = remote_json_once(&ca->remote, &call, &answer, e);
+	if (rc != 0)
+		return rc < 0 ? -1 : remote_unknown(out, "");
+	return conclude(ca, request, &answer, reference, out, e);
+}
+
+static int
+ejbca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, struct err *e)
+{
+	static const char *const reasons[] = { "UNSPECIFIED", "KEY_COMPROMISE", "CA_COMPROMISE", "AFFILIATION_CHANGED",
+		"SUPERSEDED", "CESSATION_OF_OPERATION", "CERTIFICATE_HOLD", NULL, "REMOVE_FROM_CRL", "PRIVILEGES_WITHDRAWN",
+		"AA_COMPROMISE" };
+	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
+	CLEANUP(buf) struct buf path = { 0 };
+	struct remote_json_call call = { .method = "PUT" };
+	char decimal[REMOTE_DECIMAL_MAX];
+
+	(void)cert;
+	if (reason < 0 || (size_t)reason >= sizeof reasons / sizeof reasons[0] || reasons[reason] == NULL)
+		return err_set(e, ERR_MALFORMED, "%s: there is no reason %d", ca->remote.name, reason);
+	if (remote_serial_decimal(serial, decimal, e) != 0)
+		return -1;
+	buf_printf(&path, API "/%s/%s/revoke?reason=%s", ca->issuer, serial, reasons[reason]);
+	call.path = buf_text(&path);
+	if (buf_failed(&path))
+		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
+	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
+		return -1;
+	if (answer.status == 200 || answer.status == 204 || answer.status == 409) /* 409: it is revoked already */
+		return 0;
+	(void)judge(ca, &answer, e);
+	return -1;
+}
+
+static int
+ejbca_check(struct ca *ca, struct err *e)
+{
+	CLEANUP(json) json_t *body = NULL;
+	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
+	struct remote_json_call call = { .method = "GET", .path = API "/status" };
+	const char *text;
+
+	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
+		return -1;
+	if (answer.status != 200) {
+		(void)judge(ca, &answer, e);
+		e->code = ERR_UPSTREAM;
+		return -1;
+	}
+	body = remote_json(&ca->remote, &answer, e);
+	if (body == NULL)
+		return -1;
+	text = remote_text(body, "status");
+	if (text == NULL || strcmp(text, "OK") != 0)
+		return err_set(e, ERR_UPSTREAM, "%s: it does not say that it is well", ca->remote.name);
+	return 0;
+}
+
+static const STACK_OF(X509) *
+ejbca_chain(const struct ca *ca)
+{
+	return remote_chain(&ca->remote);
+}
+
+const struct ca_ops ca_ejbca = {
+	.type = "ejbca",
+	.remote = true,
+	.open = ejbca_open,
+	.issue = ejbca_issue,
+	.poll = ejbca_poll,
+	.reconcile = ejbca_reconcile,
+	.revoke = ejbca_revoke,
+	.check = ejbca_check,
+	.chain = ejbca_chain,
+	.close = ejbca_close,
+};

@@ -1,0 +1,391 @@
+#define _GNU_SOURCE
+#include "gateway/ca/remote.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/bn.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include "base/jsontext.h"
+#include "base/text.h"
+#include "base/timefmt.h"
+#include "gateway/ca/chain.h"
+
+#define WORDS_SHOWN 120
+
+int
+remote_open(struct remote *remote, const struct ca_settings *settings, struct err *e)
+{
+	struct outbound_settings client = { .name = remote->name, .base_url = settings->url, .ca_file = settings->tls_ca,
+		.allow_plain = settings->allow_plain, .cert_file = settings->client_cert, .key_file = settings->client_key,
+		.connect_ms = settings->connect_ms == 0 ? CA_CONNECT_MS : settings->connect_ms,
+		.deadline_ms = settings->deadline_ms == 0 ? CA_DEADLINE_MS : settings->deadline_ms,
+		.answer_max = REMOTE_ANSWER_MAX,
+		.calls_max = settings->calls_max == 0 ? REMOTE_CALLS_MAX : settings->calls_max };
+
+	(void)snprintf(remote->name, sizeof remote->name, "ca %s", settings->name);
+	remote->deadline_ms = client.deadline_ms;
+	if (client.connect_ms > client.deadline_ms)
+		client.connect_ms = client.deadline_ms;
+	if (ca_chain_load(settings, &remote->chain, e) != 0 || ca_chain_check(remote->chain, e) != 0)
+		return err_prefix(e, "%s", remote->name);
+	if (settings->secret_file != NULL && secret_file_read(settings->secret_file, &remote->secret, e) != 0)
+		return err_prefix(e, "%s", remote->name);
+	return settings->url == NULL ? 0 : outbound_open(&client, &remote->client, e);
+}
+
+void
+remote_close(struct remote *remote)
+{
+	outbound_close(remote->client);
+	buf_free_secret(&remote->secret);
+	x509_stack_free(remote->chain);
+}
+
+const STACK_OF(X509) *
+remote_chain(const struct remote *remote)
+{
+	return remote->chain;
+}
+
+int
+remote_reach(struct remote *remote, struct err *e)
+{
+	return outbound_reach(remote->client, NULL, e);
+}
+
+int
+remote_need(const struct remote *remote, const char *what, const char *setting, struct err *e)
+{
+	if (setting == NULL || setting[0] == '\0')
+		return err_set(e, ERR_MALFORMED, "%s: %s is missing", remote->name, what);
+	return 0;
+}
+
+int
+remote_reason_check(const struct remote *remote, int reason, struct err *e)
+{
+	if (reason < 0 || reason > 10 || reason == 7) /* RFC 5280, section 5.3.1: value 7 is not used */
+		return err_set(e, ERR_MALFORMED, "%s: there is no reason %d", remote->name, reason);
+	if (reason == CRL_REASON_CERTIFICATE_HOLD || reason == CRL_REASON_REMOVE_FROM_CRL)
+		return err_set(e, ERR_UNSUPPORTED, "%s: it cannot hold a certificate and release it again; revoke for good",
+			remote->name);
+	return 0;
+}
+
+int
+remote_call_once(struct remote *remote, struct outbound_request *request, struct outbound_answer *out, struct err *e)
+{
+	struct outbound_request once = *request;
+	bool sent = false;
+
+	once.once = true;
+	once.sent = &sent;
+	if (outbound_call(remote->client, &once, out, e) == 0)
+		return 0;
+	return sent ? 1 : -1;
+}
+
+/* The octets of the key as they stand in the certificate; X509_get_X509_PUBKEY() alone decodes it. */
+static bool
+has_key(const X509 *cert, struct bytes spki)
+{
+	uint8_t *der = NULL;
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
+	bool same = len > 0 && bytes_equal(bytes_of(der, (size_t)len), spki);
+
+	OPENSSL_free(der);
+	return same;
+}
+
+static int
+take(const struct remote *remote, X509 *cert, const struct ca_request *request, struct ca_answer *out, struct err *e)
+{
+	struct ca_answer answer = { .state = CA_ISSUED };
+
+	if (x509_serial_hex(cert, answer.serial, e) != 0 ||
+	    x509_validity(cert, &answer.not_before_s, &answer.not_after_s, e) != 0)
+		return err_prefix(e, "%s: the certificate it sent", remote->name);
+	if (!has_key(cert, request->spki))
+		return err_set(e, ERR_DENIED, "%s: it sent a certificate of another key, serial number %s; find out whose it is",
+			remote->name, answer.serial);
+	if (x509_to_der(cert, &answer.cert, e) != 0) {
+		buf_free(&answer.cert);
+		return -1;
+	}
+	*out = answer;
+	return 0;
+}
+
+int
+remote_take_der(const struct remote *remote, struct bytes der, const struct ca_request *request, struct ca_answer *out,
+	struct err *e)
+{
+	CLEANUP(X509) X509 *cert = NULL;
+
+	if (x509_from_der(der, &cert, e) != 0) {
+		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_DENIED;
+		return err_prefix(e, "%s: what it sent is no certificate", remote->name);
+	}
+	return take(remote, cert, request, out, e);
+}
+
+static X509 *
+read_pem(struct bytes pem)
+{
+	CLEANUP(BIO) BIO *bio = pem.len > REMOTE_ANSWER_MAX ? NULL : BIO_new_mem_buf(pem.at, (int)pem.len);
+	X509 *cert = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+	if (cert == NULL)
+		ERR_clear_error();
+	return cert;
+}
+
+int
+remote_take_pem(const struct remote *remote, struct bytes pem, const struct ca_request *request, struct ca_answer *out,
+	struct err *e)
+{
+	CLEANUP(X509) X509 *cert = read_pem(pem);
+
+	if (cert == NULL)
+		return err_set(e, ERR_DENIED, "%s: what it sent is no PEM certificate", remote->name);
+	return take(remote, cert, request, out, e);
+}
+
+int
+remote_is_issuer(const struct remote *remote, const char *pem, struct err *e)
+{
+	CLEANUP(X509) X509 *cert = read_pem(bytes_of_text(pem));
+	char name[80];
+
+	if (cert != NULL && X509_cmp(cert, sk_X509_value(remote->chain, 0)) == 0)
+		return 0;
+	if (cert == NULL)
+		return err_set(e, ERR_UPSTREAM, "%s: the certificate it says it issues with is none", remote->name);
+	x509_name_text(X509_get_subject_name(cert), name, sizeof name);
+	return err_set(e, ERR_UPSTREAM, "%s: it issues with another certificate (\"%s\") than the configured one", remote->name,
+		name);
+}
+
+int
+remote_issued_pem(const struct remote *remote, const char *pem, const struct ca_request *request,
+	const char *reference, struct ca_answer *out, struct err *e)
+{
+	CLEANUP(X509) X509 *cert = pem == NULL ? NULL : read_pem(bytes_of_text(pem));
+
+	if (cert != NULL)
+		return take(remote, cert, request, out, e);
+	(void)err_set(e, ERR_UPSTREAM, "%s: it says that it issued, and sent no PEM certificate", remote->name);
+	return remote_unknown(out, reference);
+}
+
+int
+remote_issued_der(const struct remote *remote, struct bytes der, const struct ca_request *request,
+	const char *reference, struct ca_answer *out, struct err *e)
+{
+	CLEANUP(X509) X509 *cert = NULL;
+
+	if (x509_from_der(der, &cert, e) == 0)
+		return take(remote, cert, request, out, e);
+	(void)err_set(e, ERR_UPSTREAM, "%s: it says that it issued, and sent no certificate", remote->name);
+	return remote_unknown(out, reference);
+}
+
+static int
+append_json(const char *at, size_t len, void *out)
+{
+	buf_append(out, at, len);
+	return 0;
+}
+
+static inline void
+document_auto(struct buf *document)
+{
+	buf_free_secret(document);
+}
+
+/* 0, 1 or -1 as remote_call_once(). */
+static int
+call_json(struct remote *remote, const struct remote_json_call *call, bool once, struct outbound_answer *out,
+	struct err *e)
+{
+	CLEANUP(document) struct buf body = { 0 };
+	struct outbound_header headers[3] = { { "Accept", "application/json" } };
+	struct outbound_request request = { .method = call->method, .path_or_url = call->path, .headers = headers,
+		.header_count = 1 };
+
+	if (call->header != NULL)
+		headers[request.header_count++] = *call->header;
+	if (call->document != NULL) {
+		if (json_dump_callback(call->document, append_json, &body, JSON_COMPACT) != 0 || buf_failed(&body))
+			return err_set(e, ERR_NOMEM, "%s: no memory for a request", remote->name);
+		headers[request.header_count++] = (struct outbound_header){ "Content-Type", "application/json" };
+		request.body = buf_bytes(&body);
+	}
+	return once ? remote_call_once(remote, &request, out, e) : outbound_call(remote->client, &request, out, e);
+}
+
+int
+remote_json_once(struct remote *remote, const struct remote_json_call *call, struct outbound_answer *out, struct err *e)
+{
+	return call_json(remote, call, true, out, e);
+}
+
+int
+remote_json_again(struct remote *remote, const struct remote_json_call *call, struct outbound_answer *out, struct err *e)
+{
+	return call_json(remote, call, false, out, e);
+}
+
+const char *
+remote_text(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+json_t *
+remote_json(const struct remote *remote, const struct outbound_answer *answer, struct err *e)
+{
+	json_t *body = !json_is_shallow(buf_bytes(&answer->body)) ? NULL :
+		json_loadb((const char *)answer->body.at, answer->body.len, JSON_REJECT_DUPLICATES, NULL);
+
+	if (json_is_object(body))
+		return body;
+	json_decref(body);
+	(void)err_set(e, ERR_UPSTREAM, "%s: its answer (HTTP %d) is no JSON object", remote->name, answer->status);
+	return NULL;
+}
+
+int
+remote_unknown(struct ca_answer *out, const char *reference)
+{
+	*out = (struct ca_answer){ .state = CA_UNKNOWN };
+	(void)snprintf(out->reference, sizeof out->reference, "%s", reference);
+	return 0;
+}
+
+bool
+remote_holds_secret(const struct remote *remote, const char *words)
+{
+	return remote->secret.len != 0 && memmem(words, strlen(words), remote->secret.at, remote->secret.len) != NULL;
+}
+
+int
+remote_status(const struct remote *remote, const struct outbound_answer *answer, const char *words, int64_t *retry_s,
+	struct err *e)
+{
+	char shown[WORDS_SHOWN + 1];
+
+	text_escape(shown, sizeof shown, words == NULL || remote_holds_secret(remote, words) ? bytes_of_text("") :
+		bytes_of_text(words));
+	*retry_s = answer->retry_after_s;
+	switch (answer->status) {
+	case 301:
+	case 307:
+	case 308:
+		return err_set(e, ERR_UPSTREAM, "%s: HTTP %d, it is elsewhere; nothing follows a redirect: set url to %s",
+			remote->name, answer->status, answer->location[0] == '\0' ? "where it is" : answer->location);
+	case 401:
+		return err_set(e, ERR_UPSTREAM, "%s: HTTP 401; check our credentials there: %s", remote->name, shown);
+	case 408:
+	case 425:
+	case 429:
+	case 503:
+		return err_set(e, ERR_UPSTREAM, "%s: HTTP %d, it is busy: %s", remote->name, answer->status, shown);
+	default:
+		break;
+	}
+	if (answer->status >= 400 && answer->status < 500)
+		return err_set(e, ERR_DENIED, "%s: HTTP %d, it refuses: %s", remote->name, answer->status, shown);
+	(void)err_set(e, ERR_UPSTREAM, "%s: HTTP %d, and whether it issued is not known: %s", remote->name, answer->status,
+		shown);
+	return 1;
+}
+
+const char *
+remote_rdn(const struct cert_spec *spec, const char *oid)
+{
+	size_t i;
+
+	for (i = 0; i < spec->rdn_count; i++)
+		if (strcmp(spec->rdns[i].oid, oid) == 0)
+			return spec->rdns[i].value;
+	return NULL;
+}
+
+const char *
+remote_common_name(const struct cert_spec *spec)
+{
+	return remote_rdn(spec, "2.5.4.3");
+}
+
+json_t *
+remote_names_json(const struct cert_spec *spec)
+{
+	CLEANUP(json) json_t *names = json_array();
+	json_t *out;
+	size_t i;
+
+	for (i = 0; i < spec->san_count; i++)
+		if (json_array_append_new(names, json_string(spec->sans[i].value)) != 0)
+			return NULL;
+	out = names;
+	names = NULL;
+	return out;
+}
+
+json_t *
+remote_time_json(int64_t at_s)
+{
+	char text[TIME_TEXT_MAX];
+
+	time_text(at_s, text);
+	return json_string(text);
+}
+
+int
+remote_serial_decimal(const char *hex, char out[REMOTE_DECIMAL_MAX], struct err *e)
+{
+	BIGNUM *number = NULL;
+	char *text = NULL;
+	size_t len = strlen(hex);
+
+	if (len == 0 || len >= SERIAL_HEX_MAX || strspn(hex, "0123456789abcdefABCDEF") != len)
+		return err_set(e, ERR_MALFORMED, "a serial number that is no hexadecimal text");
+	if (BN_hex2bn(&number, hex) != 0)
+		text = BN_bn2dec(number);
+	BN_free(number);
+	if (text == NULL)
+		return err_ossl(e, ERR_NOMEM, "a serial number");
+	(void)snprintf(out, REMOTE_DECIMAL_MAX, "%s", text);
+	OPENSSL_free(text);
+	return 0;
+}
+
+void
+remote_sans(const struct cert_spec *spec, enum spec_san_type type, struct buf *out)
+{
+	size_t i;
+
+	for (i = 0; i < spec->san_count; i++) {
+		if (spec->sans[i].type != type)
+			continue;
+		if (out->len != 0)
+			buf_append_u8(out, ',');
+		buf_append_text(out, spec->sans[i].value);
+	}
+}
+
+int
+remote_csr_pem(const struct remote *remote, const struct ca_request *request, struct buf *out, struct err *e)
+{
+	if (request->csr.len == 0)
+		return err_set(e, ERR_UNSUPPORTED, "%s: it wants the device's own request, and a key made here has none",
+			remote->name);
+	buf_append_text(out, "-----BEGIN CERTIFICATE REQUEST-----\n");
+	base64_encode(out, request->csr, 64);
+	buf_append_text(out, "-----END CERTIFICATE REQUEST-----\n");
+	return buf_failed(out) ? err_set(e, ERR_NOMEM, "no memory for a request") : 0;
+}

@@ -1,0 +1,276 @@
+#define _GNU_SOURCE
+/*
+ * drive - one CA connector by itself, against a CA that somebody else wrote.
+ *
+ * usage: drive SETTING=VALUE... COMMAND [ARGUMENT...]
+ *
+ *   check                          is it well?
+ *   issue CSR ID                   CSR: a PEM file; ID: ca_request.request_id
+ *   poll CSR ID REFERENCE
+ *   reconcile CSR ID REFERENCE
+ *   revoke SERIAL REASON [CERT]    CERT: a PEM file
+ *
+ * Settings are those of struct ca_settings (chain more than once) and what is approved: cn=, o=, ou=, sn=, dns=, uri=, ip=,
+ * email= (the last four more than once), eku= dotted, lifetime= and backdate= in seconds. Prints the state, what
+ * ca_verify_issued() says and the certificate; exits with 0, or 1 and "error CODE: TEXT".
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/pem.h>
+
+#include "base/timefmt.h"
+#include "gateway/ca/ca.h"
+#include "scep/scep.h"
+
+#define CHAIN_MAX 8
+
+struct drive {
+	struct ca_settings settings;
+	const char *chain[CHAIN_MAX];
+	struct cert_spec spec;
+	char eku[1][64];
+	int64_t lifetime_s, backdate_s;
+	struct buf csr, spki;
+	struct ca_request request;
+	const struct ca_ops *ops;
+	struct ca *ca;
+};
+
+static int
+fail(const struct err *e)
+{
+	printf("error %s: %s\n", err_code_name(e->code), e->text);
+	return 1;
+}
+
+static int
+usage(const char *what)
+{
+	fprintf(stderr, "drive: %s (see the head of tests/ca/drive.c)\n", what);
+	return 2;
+}
+
+static bool
+set_text(struct drive *d, const char *name, const char *value)
+{
+	const struct {
+		const char *name;
+		const char **to;
+	} texts[] = { { "name", &d->settings.name }, { "type", &d->settings.type }, { "certificate", &d->settings.certificate },
+		{ "url", &d->settings.url }, { "tls_ca", &d->settings.tls_ca }, { "client_cert", &d->settings.client_cert },
+		{ "client_key", &d->settings.client_key }, { "secret_file", &d->settings.secret_file },
+		{ "profile", &d->settings.profile }, { "end_entity_profile", &d->settings.end_entity_profile },
+		{ "authority", &d->settings.authority }, { "user", &d->settings.user }, { "key_file", &d->settings.key_file },
+		{ "key", &d->settings.key }, { "auth", &d->settings.auth } };
+	size_t i;
+
+	for (i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (strcmp(texts[i].name, name) == 0) {
+			*texts[i].to = value;
+			return true;
+		}
+	return false;
+}
+
+static bool
+set_spec(struct drive *d, const char *name, const char *value)
+{
+	static const struct {
+		const char *name, *oid;
+	} rdns[] = { { "cn", "2.5.4.3" }, { "o", "2.5.4.10" }, { "ou", "2.5.4.11" }, { "sn", "2.5.4.5" } };
+	static const char *const sans[] = { "dns", "uri", "ip", "email" }; /* as enum spec_san_type */
+	size_t i;
+
+	for (i = 0; i < sizeof rdns / sizeof rdns[0]; i++)
+		if (strcmp(rdns[i].name, name) == 0 && d->spec.rdn_count < SPEC_RDNS_MAX) {
+			(void)snprintf(d->spec.rdns[d->spec.rdn_count].oid, sizeof d->spec.rdns[0].oid, "%s", rdns[i].oid);
+			(void)snprintf(d->spec.rdns[d->spec.rdn_count++].value, sizeof d->spec.rdns[0].value, "%s", value);
+			return true;
+		}
+	for (i = 0; i < sizeof sans / sizeof sans[0]; i++)
+		if (strcmp(sans[i], name) == 0 && d->spec.san_count < SPEC_SANS_MAX) {
+			d->spec.sans[d->spec.san_count].type = (enum spec_san_type)i;
+			(void)snprintf(d->spec.sans[d->spec.san_count++].value, sizeof d->spec.sans[0].value, "%s", value);
+			return true;
+		}
+	return false;
+}
+
+static bool
+set(struct drive *d, const char *name, const char *value)
+{
+	if (set_text(d, name, value) || set_spec(d, name, value))
+		return true;
+	if (strcmp(name, "chain") == 0 && d->settings.chain_count < CHAIN_MAX)
+		d->chain[d->settings.chain_count++] = value;
+	else if (strcmp(name, "allow_plain") == 0)
+		d->settings.allow_plain = true;
+	else if (strcmp(name, "deadline_ms") == 0)
+		d->settings.deadline_ms = atoll(value);
+	else if (strcmp(name, "eku") == 0)
+		(void)snprintf(d->eku[0], sizeof d->eku[0], "%s", value);
+	else if (strcmp(name, "lifetime") == 0)
+		d->lifetime_s = atoll(value);
+	else if (strcmp(name, "backdate") == 0)
+		d->backdate_s = atoll(value);
+	else
+		return false;
+	return true;
+}
+
+static void
+set_defaults(struct drive *d)
+{
+	d->settings.name = "peer";
+	d->settings.chain = d->chain;
+	d->lifetime_s = 86400;
+	d->backdate_s = 600;
+	(void)snprintf(d->eku[0], sizeof d->eku[0], "1.3.6.1.5.5.7.3.2");
+}
+
+/* The request's octets, and the key it proves. */
+static int
+read_csr(struct drive *d, const char *path, const char *id, struct err *e)
+{
+	FILE *file = fopen(path, "r");
+	X509_REQ *req = file == NULL ? NULL : PEM_read_X509_REQ(file, NULL, NULL, NULL);
+	uint8_t *der = NULL, *key = NULL;
+	int len = req == NULL ? 0 : i2d_X509_REQ(req, &der);
+	int key_len = req == NULL ? 0 : i2d_X509_PUBKEY(X509_REQ_get_X509_PUBKEY(req), &key);
+	CLEANUP(EVP_PKEY) EVP_PKEY *decoded = NULL;
+	struct key_facts facts;
+
+	if (file != NULL)
+		(void)fclose(file);
+	if (len > 0 && key_len > 0) {
+		buf_append(&d->csr, der, (size_t)len);
+		buf_append(&d->spki, key, (size_t)key_len);
+	}
+	OPENSSL_free(der);
+	OPENSSL_free(key);
+	X509_REQ_free(req);
+	if (d->csr.len == 0)
+		return err_set(e, ERR_MALFORMED, "%s is no PEM request", path);
+	if (key_from_spki(buf_bytes(&d->spki), &decoded, &facts, e) != 0)
+		return -1;
+	d->spec.key_usage = USAGE_DIGITAL_SIGNATURE;
+	d->spec.eku = (const char (*)[64])d->eku;
+	d->spec.eku_count = 1;
+	d->spec.not_before_s = time_now_s() - d->backdate_s;
+	d->spec.not_after_s = time_now_s() + d->lifetime_s;
+	d->request = (struct ca_request){ .spec = &d->spec, .spki = buf_bytes(&d->spki), .key_kind = facts.kind,
+		.csr = buf_bytes(&d->csr), .now_s = time_now_s(), .request_id = id };
+	return 0;
+}
+
+static int
+show(struct drive *d, struct ca_answer *answer, struct err *e)
+{
+	static const char *const states[] = { "issued", "waiting", "unknown", "absent" }; /* as enum ca_state */
+	X509 *cert = NULL;
+
+	printf("state %s\nreference %s\n", states[answer->state], answer->reference);
+	if (answer->state == CA_UNKNOWN)
+		printf("because %s\n", e->text);
+	if (answer->state != CA_ISSUED)
+		return 0;
+	printf("serial %s\n", answer->serial);
+	if (ca_verify_issued(buf_bytes(&answer->cert), &d->request, sk_X509_value(d->ops->chain(d->ca), 0), e) == 0)
+		printf("verify ok\n");
+	else
+		printf("verify %s: %s\n", err_code_name(e->code), e->text);
+	if (x509_from_der(buf_bytes(&answer->cert), &cert, e) != 0)
+		return fail(e);
+	(void)PEM_write_X509(stdout, cert);
+	X509_free(cert);
+	return 0;
+}
+
+static int
+run_request(struct drive *d, char **argv, int argc, struct err *e)
+{
+	struct ca_answer answer = { 0 };
+	int rc;
+
+	if (argc < 3 || (strcmp(argv[0], "issue") != 0 && argc < 4))
+		return usage("an argument is missing");
+	if (read_csr(d, argv[1], argv[2], e) != 0)
+		return fail(e);
+	if (strcmp(argv[0], "issue") == 0)
+		rc = d->ops->issue(d->ca, &d->request, &answer, e);
+	else if (strcmp(argv[0], "poll") == 0 && d->ops->poll != NULL)
+		rc = d->ops->poll(d->ca, &d->request, argv[3], &answer, e);
+	else if (strcmp(argv[0], "reconcile") == 0 && d->ops->reconcile != NULL)
+		rc = d->ops->reconcile(d->ca, &d->request, argv[3], &answer, e);
+	else
+		return usage("this connector cannot do that");
+	rc = rc != 0 ? fail(e) : show(d, &answer, e);
+	ca_answer_free(&answer);
+	return rc;
+}
+
+static int
+run_revoke(struct drive *d, char **argv, int argc, struct err *e)
+{
+	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
+	CLEANUP(buf) struct buf der = { 0 };
+
+	if (argc < 3)
+		return usage("revoke SERIAL REASON");
+	if (d->ops->revoke == NULL)
+		return usage("this connector cannot revoke");
+	if (argc > 3 && (x509_load_file(argv[3], &certs, e) != 0 || x509_to_der(sk_X509_value(certs, 0), &der, e) != 0))
+		return fail(e);
+	if (d->ops->revoke(d->ca, argv[1], buf_bytes(&der), atoi(argv[2]), e) != 0)
+		return fail(e);
+	printf("revoked\n");
+	return 0;
+}
+
+static int
+run(struct drive *d, char **argv, int argc)
+{
+	struct err e = { 0 };
+
+	if (argc < 1)
+		return usage("no command");
+	d->ops = d->settings.type == NULL ? NULL : ca_ops_of(d->settings.type);
+	if (d->ops == NULL)
+		return usage("type= names no connector");
+	if (ossl_init(&e) != 0 || key_init(&e) != 0 || scep_init(&e) != 0 || d->ops->open(&d->settings, &d->ca, &e) != 0)
+		return fail(&e);
+	if (strcmp(argv[0], "revoke") == 0)
+		return run_revoke(d, argv, argc, &e);
+	if (strcmp(argv[0], "check") != 0)
+		return run_request(d, argv, argc, &e);
+	if (d->ops->check(d->ca, &e) != 0)
+		return fail(&e);
+	printf("well\n");
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct drive d;
+	int i, rc;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	set_defaults(&d);
+	for (i = 1; i < argc && strchr(argv[i], '=') != NULL; i++) {
+		char *equals = strchr(argv[i], '=');
+
+		*equals = '\0';
+		if (!set(&d, argv[i], equals + 1))
+			return usage(argv[i]);
+	}
+	rc = run(&d, argv + i, argc - i);
+	if (d.ca != NULL)
+		d.ops->close(d.ca);
+	buf_free(&d.csr);
+	buf_free(&d.spki);
+	return rc;
+}

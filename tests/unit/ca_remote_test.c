@@ -1,0 +1,206 @@
+#define _GNU_SOURCE
+/* What connectors by HTTP share: certificates taken, statuses judged, names and numbers written. */
+#include "tests/unit/ca_remote_fixture.h"
+
+static void
+open_remote(struct fixture *f, struct remote *remote)
+{
+	*remote = (struct remote){ 0 };
+	if (remote_open(remote, &f->settings, &f->e) != 0)
+		fail_msg("%s", f->e.text);
+}
+
+static void
+say_nothing(struct tls_server *server, const struct seen *seen, struct reply *reply)
+{
+	(void)server;
+	(void)seen;
+	(void)snprintf(reply->body, sizeof reply->body, "{}");
+}
+
+static void
+remote_takes_one_certificate_of_the_requests_key(void **state)
+{
+	struct fixture *f = *state;
+	struct remote remote;
+	char pem[4000], two[8000];
+
+	open_remote(f, &remote);
+	service_certify(f, f->certs.other_key, two, 4000);
+	service_certify(f, f->device_key, pem, sizeof pem);
+	memmove(two + strlen(pem), two, strlen(two) + 1);
+	memcpy(two, pem, strlen(pem)); /* ours first, another behind it */
+	assert_int_equal(remote_take_pem(&remote, bytes_of_text(two), &f->request, &f->answer, &f->e), 0);
+	answer_is_issued(f);
+	ca_answer_free(&f->answer);
+	assert_int_equal(remote_take_pem(&remote, bytes_of_text(two + strlen(pem)), &f->request, &f->answer, &f->e), -1);
+	error_is(f, ERR_DENIED, "another key");
+	assert_int_equal(remote_take_pem(&remote, bytes_of_text("x"), &f->request, &f->answer, &f->e), -1);
+	error_is(f, ERR_DENIED, "no PEM certificate");
+	assert_int_equal(remote_take_der(&remote, bytes_of_text("0\x03\x02\x01\x05"), &f->request, &f->answer, &f->e), -1);
+	error_is(f, ERR_DENIED, "no certificate");
+	assert_null(f->answer.cert.at);
+	remote_close(&remote);
+}
+
+static void
+remote_takes_nothing_that_is_longer_than_a_certificate(void **state)
+{
+	struct fixture *f = *state;
+	struct remote remote;
+	struct buf der = { 0 };
+	char pem[4000];
+
+	open_remote(f, &remote);
+	service_certify(f, f->device_key, pem, sizeof pem);
+	assert_int_equal(remote_take_pem(&remote, bytes_of_text(pem), &f->request, &f->answer, &f->e), 0);
+	buf_append_bytes(&der, buf_bytes(&f->answer.cert));
+	ca_answer_free(&f->answer);
+	assert_int_equal(remote_issued_der(&remote, buf_bytes(&der), &f->request, "r", &f->answer, &f->e), 0);
+	answer_is_issued(f);
+	ca_answer_free(&f->answer);
+	buf_append_u8(&der, 0);
+	assert_int_equal(remote_issued_der(&remote, buf_bytes(&der), &f->request, "r", &f->answer, &f->e), 0);
+	assert_int_equal(f->answer.state, CA_UNKNOWN);
+	assert_string_equal(f->answer.reference, "r");
+	buf_free(&der);
+	remote_close(&remote);
+}
+
+static void
+remote_statuses_have_three_meanings(void **state)
+{
+	static const struct {
+		int status, result;
+		enum err_code code;
+	} rows[] = { { 400, -1, ERR_DENIED }, { 403, -1, ERR_DENIED }, { 404, -1, ERR_DENIED }, { 409, -1, ERR_DENIED },
+		{ 422, -1, ERR_DENIED }, { 401, -1, ERR_UPSTREAM }, { 408, -1, ERR_UPSTREAM }, { 425, -1, ERR_UPSTREAM },
+		{ 429, -1, ERR_UPSTREAM }, { 503, -1, ERR_UPSTREAM }, { 301, -1, ERR_UPSTREAM }, { 307, -1, ERR_UPSTREAM },
+		{ 308, -1, ERR_UPSTREAM }, { 302, 1, ERR_UPSTREAM }, { 303, 1, ERR_UPSTREAM }, { 500, 1, ERR_UPSTREAM },
+		{ 502, 1, ERR_UPSTREAM }, { 504, 1, ERR_UPSTREAM }, { 200, 1, ERR_UPSTREAM }, { 100, 1, ERR_UPSTREAM } };
+	struct fixture *f = *state;
+	struct remote remote;
+	int64_t retry_s = 0;
+	size_t i;
+
+	open_remote(f, &remote);
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct outbound_answer answer = { .status = rows[i].status, .retry_after_s = 9 };
+
+		f->e = (struct err){ 0 };
+		assert_int_equal(remote_status(&remote, &answer, "words\n" , &retry_s, &f->e), rows[i].result);
+		error_is(f, rows[i].code, "");
+		assert_int_equal(retry_s, 9);
+		assert_null(strchr(f->e.text, '\n'));
+		(void)remote_status(&remote, &answer, "it said " SECRET " indeed", &retry_s, &f->e);
+		error_is(f, rows[i].code, "");
+	}
+	remote_close(&remote);
+}
+
+static void
+remote_calls_know_whether_anything_was_sent(void **state)
+{
+	struct fixture *f = *state;
+	struct remote remote;
+	struct outbound_answer answer = { 0 };
+	struct remote_json_call call = { .method = "POST", .path = "/x" };
+	json_t *document = json_pack("{s:s}", "a", "b");
+	char url[64];
+	int taken = refusing_url(url);
+
+	f->service = say_nothing;
+	open_remote(f, &remote);
+	call.document = document;
+	assert_int_equal(remote_json_once(&remote, &call, &answer, &f->e), 0);
+	assert_string_equal(f->server->last.body, "{\"a\":\"b\"}");
+	outbound_answer_free(&answer);
+	now_hostile(f, (struct reply){ .raw = "" });
+	assert_int_equal(remote_json_once(&remote, &call, &answer, &f->e), 1);
+	remote_close(&remote);
+	f->settings.url = url;
+	open_remote(f, &remote);
+	assert_int_equal(remote_json_once(&remote, &call, &answer, &f->e), -1);
+	error_is(f, ERR_UPSTREAM, "refused");
+	assert_int_equal(remote_reach(&remote, &f->e), -1);
+	remote_close(&remote);
+	f->settings.url = f->server->url;
+	open_remote(f, &remote);
+	assert_int_equal(remote_reach(&remote, &f->e), 0);
+	remote_close(&remote);
+	json_decref(document);
+	(void)close(taken);
+}
+
+static void
+remote_serials_are_decimal_too(void **state)
+{
+	struct fixture *f = *state;
+	char out[REMOTE_DECIMAL_MAX];
+
+	assert_int_equal(remote_serial_decimal("ff", out, &f->e), 0);
+	assert_string_equal(out, "255");
+	assert_int_equal(remote_serial_decimal("7fffffffffffffffffffffffffffffffffffffff", out, &f->e), 0);
+	assert_string_equal(out, "730750818665451459101842416358141509827966271487");
+	assert_int_equal(remote_serial_decimal("", out, &f->e), -1);
+	assert_int_equal(remote_serial_decimal("-1", out, &f->e), -1);
+	assert_int_equal(remote_serial_decimal("1g", out, &f->e), -1);
+	assert_int_equal(remote_serial_decimal("0123456789012345678901234567890123456789ff", out, &f->e), -1);
+	assert_int_equal(f->e.code, ERR_MALFORMED);
+}
+
+static void
+remote_names_are_written_as_the_apis_want_them(void **state)
+{
+	struct fixture *f = *state;
+	struct buf out = { 0 };
+	json_t *names = remote_names_json(&f->spec);
+
+	remote_sans(&f->spec, SPEC_SAN_IP, &out);
+	assert_string_equal(buf_text(&out), "192.0.2.7,2001:db8::7");
+	assert_int_equal(json_array_size(names), 5);
+	assert_string_equal(remote_common_name(&f->spec), SUBJECT);
+	assert_null(remote_rdn(&f->spec, "2.5.4.6"));
+	json_decref(names);
+	buf_free(&out);
+}
+
+static void
+remote_opens_only_what_is_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct remote remote = { 0 };
+
+	f->settings.certificate = f->certs.ca_file;
+	assert_int_equal(remote_open(&remote, &f->settings, &f->e), -1);
+	error_is(f, f->e.code, "");
+	remote_close(&remote);
+	remote = (struct remote){ 0 };
+	f->settings.certificate = f->issuing_file;
+	f->settings.tls_ca = NULL;
+	assert_int_equal(remote_open(&remote, &f->settings, &f->e), -1);
+	error_is(f, ERR_MALFORMED, "ca");
+	remote_close(&remote);
+	remote = (struct remote){ 0 };
+	f->settings.url = NULL; /* a connector that does not speak HTTP */
+	open_remote(f, &remote);
+	assert_null(remote.client);
+	assert_int_equal(sk_X509_num(remote_chain(&remote)), 2);
+	remote_close(&remote);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(remote_takes_one_certificate_of_the_requests_key),
+		test(remote_takes_nothing_that_is_longer_than_a_certificate),
+		test(remote_statuses_have_three_meanings),
+		test(remote_calls_know_whether_anything_was_sent),
+		test(remote_serials_are_decimal_too),
+		test(remote_names_are_written_as_the_apis_want_them),
+		test(remote_opens_only_what_is_whole),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
