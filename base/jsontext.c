@@ -69,3 +69,24 @@ json_put_int(struct buf *out, const char *key, int64_t value)
 	put_key(out, key);
 	buf_printf(out, "%" PRId64, value);
 }
+
+bool
+json_is_shallow(struct bytes text)
+{
+	size_t depth = 0, i;
+	bool quoted = false;
+
+	for (i = 0; i < text.len; i++) {
+		uint8_t c = text.at[i];
+
+		if (quoted && c == '\\')
+			i++;
+		else if (c == '"')
+			quoted = !quoted;
+		else if (!quoted && (c == '[' || c == '{') && ++depth > JSON_DEPTH_MAX)
+			return false;
+		else if (!quoted && (c == ']' || c == '}') && depth > 0)
+			depth--;
+	}
+	return true;
+}

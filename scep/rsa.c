@@ -25,7 +25,6 @@ struct scep_rsa {
 
 DEFINE_CLEANUP(BIGNUM, BIGNUM *, BN_clear_free);
 DEFINE_CLEANUP(BN_CTX, BN_CTX *, BN_CTX_free);
-DEFINE_CLEANUP(scep_rsa, struct scep_rsa *, scep_rsa_free);
 
 /* DigestInfo up to the digest (RFC 8017, section 9.2, note 1). */
 static const struct prefix {
@@ -113,25 +112,31 @@ modulus_of(EVP_PKEY *key)
 	return modulus;
 }
 
+static bool
+prepare(struct scep_rsa *rsa, EVP_PKEY *key)
+{
+	CLEANUP(BN_CTX) BN_CTX *ctx = BN_CTX_new();
+
+	rsa->modulus = modulus_of(key);
+	rsa->mont = BN_MONT_CTX_new();
+	if (ctx == NULL || rsa->modulus == NULL || rsa->mont == NULL || !BN_is_odd(rsa->modulus) ||
+	    BN_num_bits(rsa->modulus) != EVP_PKEY_get_bits(key) || BN_MONT_CTX_set(rsa->mont, rsa->modulus, ctx) != 1)
+		return false;
+	rsa->octets = (size_t)BN_num_bytes(rsa->modulus);
+	return true;
+}
+
 struct scep_rsa *
 scep_rsa_new(EVP_PKEY *key)
 {
-	CLEANUP(scep_rsa) struct scep_rsa *rsa = calloc(1, sizeof *rsa);
-	CLEANUP(BN_CTX) BN_CTX *ctx = BN_CTX_new();
-	struct scep_rsa *out = NULL;
+	struct scep_rsa *rsa = calloc(1, sizeof *rsa);
 
-	if (rsa == NULL || ctx == NULL)
-		return NULL;
-	rsa->modulus = modulus_of(key);
-	rsa->mont = BN_MONT_CTX_new();
-	if (rsa->modulus != NULL && rsa->mont != NULL && BN_is_odd(rsa->modulus) &&
-	    BN_num_bits(rsa->modulus) == EVP_PKEY_get_bits(key) && BN_MONT_CTX_set(rsa->mont, rsa->modulus, ctx) == 1) {
-		rsa->octets = (size_t)BN_num_bytes(rsa->modulus);
-		out = rsa;
+	if (rsa != NULL && !prepare(rsa, key)) {
+		scep_rsa_free(rsa);
 		rsa = NULL;
 	}
 	ERR_clear_error();
-	return out;
+	return rsa;
 }
 
 struct scep_rsa *

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "base/jsontext.h"
 #include "base/text.h"
 #include "gateway/outbound/outbound.h"
 
@@ -16,32 +17,6 @@
 
 DEFINE_CLEANUP(json, json_t *, json_decref);
 
-/* Brackets outside strings; jansson itself would recurse 2048 deep. */
-static bool
-too_deep(struct bytes body)
-{
-	bool in_string = false;
-	size_t depth = 0, i;
-
-	for (i = 0; i < body.len; i++) {
-		uint8_t c = body.at[i];
-
-		if (in_string) {
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
-		} else if (c == '"')
-			in_string = true;
-		else if (c == '{' || c == '[') {
-			if (++depth > MDM_DEPTH_MAX)
-				return true;
-		} else if ((c == '}' || c == ']') && depth != 0)
-			depth--;
-	}
-	return false;
-}
-
 static int
 load(struct bytes body, json_t **out, struct err *e)
 {
@@ -52,8 +27,8 @@ load(struct bytes body, json_t **out, struct err *e)
 		return err_set(e, ERR_UPSTREAM, "the answer is empty");
 	if (body.len > MDM_ANSWER_MAX)
 		return err_set(e, ERR_UPSTREAM, "the answer is longer than %d octets", MDM_ANSWER_MAX);
-	if (too_deep(body))
-		return err_set(e, ERR_UPSTREAM, "the answer is nested deeper than %d", MDM_DEPTH_MAX);
+	if (!json_is_shallow(body))
+		return err_set(e, ERR_UPSTREAM, "the answer is nested deeper than %d", JSON_DEPTH_MAX);
 	root = json_loadb((const char *)body.at, body.len, JSON_REJECT_DUPLICATES, &where);
 	if (root == NULL) /* where.text quotes the document, which may quote the challenge */
 		return err_set(e, ERR_UPSTREAM, "the answer is no JSON (line %d, column %d)", where.line, where.column);

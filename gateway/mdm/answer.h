@@ -2,7 +2,7 @@
  * answer.h - what services answer, read with suspicion.
  *
  * Pure: octets in, structures out. Every document is at most MDM_ANSWER_MAX
- * octets of JSON (RFC 8259), an object, nested at most MDM_DEPTH_MAX deep,
+ * octets of JSON (RFC 8259), an object, nested at most JSON_DEPTH_MAX deep,
  * without a key twice. Anything else, and any field of another type than
  * expected, is ERR_UPSTREAM: no verdict was given. Outputs are untouched on
  * failure. Neither errors nor verdicts hold the challenge.
@@ -12,7 +12,6 @@
 
 #include "gateway/mdm/mdm.h"
 
-#define MDM_DEPTH_MAX      16
 #define MDM_TOKEN_MAX      12000 /* octets of an access token */
 #define MDM_TOKEN_S        300   /* lifetime of one that does not say */
 #define MDM_TOKEN_S_MAX    86400

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/rsa.h>
 
+#include "base/jsontext.h"
 #include "base/key.h"
 
 #define HEADER_MAX 4096 /* octets of base64url */
@@ -43,7 +44,8 @@ read_object(struct bytes text, const char *what, json_t **out, struct err *e)
 	if (base64url_decode(text, &octets, e) != 0)
 		return err_prefix(e, "%s", what);
 	/* RFC 7519, section 4: claim names "MUST be unique". */
-	object = json_loadb((const char *)octets.at, octets.len, JSON_REJECT_DUPLICATES, &why);
+	object = !json_is_shallow(buf_bytes(&octets)) ? NULL :
+		json_loadb((const char *)octets.at, octets.len, JSON_REJECT_DUPLICATES, &why);
 	if (object == NULL || !json_is_object(object)) {
 		json_decref(object);
 		return err_set(e, ERR_MALFORMED, "the %s is no JSON object", what);
@@ -60,6 +62,7 @@ read_header(struct bytes text, const struct algorithm **out, struct jws_failure 
 	const char *name;
 	size_t i;
 
+	*out = &algorithms[0];
 	if (text.len > HEADER_MAX)
 		return err_set(e, ERR_MALFORMED, "a header of %zu octets", text.len);
 	if (read_object(text, "header", &header, e) != 0)

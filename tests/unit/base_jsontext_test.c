@@ -87,6 +87,26 @@ pairs_put_commas_between_them_and_leave_out_null(void **state)
 	buf_free(&out);
 }
 
+/* jansson would recurse 2048 levels deep, on a stack of 100 KiB. */
+static void
+json_from_outside_is_shallow_or_not_read_at_all(void **state)
+{
+	struct buf text = { 0 };
+	size_t i;
+
+	(void)state;
+	assert_true(json_is_shallow(bytes_of_text("{\"a\":[[1],[2],{\"b\":\"[[[[[[[[[[[[[[[[[[[[\"}]}")));
+	assert_true(json_is_shallow(bytes_of_text("\"\\\"[[[[[[[[[[[[[[[[[[[[[[[[[\"")));
+	assert_true(json_is_shallow(bytes_of_text("]]]]]]]]]]]]]]]]]]]]]]]]]")));
+	for (i = 0; i < JSON_DEPTH_MAX; i++)
+		buf_append_u8(&text, i % 2 == 0 ? '[' : '{');
+	assert_true(json_is_shallow(buf_bytes(&text)));
+	buf_append_u8(&text, '[');
+	assert_false(json_is_shallow(buf_bytes(&text)));
+	buf_free(&text);
+	assert_false(json_is_shallow(bytes_of_text("\"\",[[[[[[[[[[[[[[[[[")));
+}
+
 int
 main(void)
 {
@@ -95,6 +115,7 @@ main(void)
 		cmocka_unit_test(json_text_escapes_control_characters),
 		cmocka_unit_test(json_text_keeps_utf8_and_spells_out_what_is_not),
 		cmocka_unit_test(every_octet_makes_json_that_others_read),
+		cmocka_unit_test(json_from_outside_is_shallow_or_not_read_at_all),
 		cmocka_unit_test(pairs_put_commas_between_them_and_leave_out_null),
 	};
 

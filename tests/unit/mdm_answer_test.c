@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/jsontext.h"
 #include "gateway/mdm/answer.h"
 
 #define CHALLENGE "0123456789abcdefghij"
@@ -80,10 +81,10 @@ answers_nested_too_deep_or_too_long_give_no_verdict(void **state)
 	struct mdm_verdict verdict;
 
 	(void)state;
-	nest(&body, MDM_DEPTH_MAX);
+	nest(&body, JSON_DEPTH_MAX);
 	assert_int_equal(mdm_answer_intune(buf_bytes(&body), NULL, &verdict, &e), 0);
 	buf_clear(&body);
-	nest(&body, MDM_DEPTH_MAX + 1);
+	nest(&body, JSON_DEPTH_MAX + 1);
 	intune_fails(buf_bytes(&body));
 	webhook_fails(buf_bytes(&body));
 	assert_non_null(strstr(e.text, "deeper"));
