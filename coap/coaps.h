@@ -18,7 +18,7 @@
 #define COAPS_ROOT_MAX    64
 #define COAPS_LISTEN_MAX  16
 
-/* RFC 9148, section 4.1: crts sen sren att skg skc. */
+/* RFC 9148, section 4.1: crts sen sren att skg skc; draft-ietf-lamps-attestation-freshness: nonce. */
 enum coaps_op {
 	COAPS_OP_NONE = 0, /* discovery: /.well-known/core */
 	COAPS_OP_CRTS,
@@ -27,12 +27,17 @@ enum coaps_op {
 	COAPS_OP_ATT,
 	COAPS_OP_SKG,
 	COAPS_OP_SKC,
+	COAPS_OP_NONCE,
 };
 const char *coaps_op_name(enum coaps_op op); /* "crts", ...; "" for NONE */
 
-/* Content-Formats (RFC 9148, section 9.1; 62 is RFC 8710). */
+/*
+ * Content-Formats (RFC 9148, section 9.1; 62 is RFC 8710). application/est-attestation-freshness+cbor
+ * has no number yet; until IANA gives it one, nonces go as what they are in any case: application/cbor (RFC 8949).
+ */
 #define COAPS_FORMAT_NONE           (-1)
 #define COAPS_FORMAT_LINKS          40
+#define COAPS_FORMAT_CBOR           60
 #define COAPS_FORMAT_MULTIPART      62  /* application/multipart-core */
 #define COAPS_FORMAT_KEY_CMS        280 /* application/pkcs7-mime; smime-type=server-generated-key */
 #define COAPS_FORMAT_CERTS          281 /* application/pkcs7-mime; smime-type=certs-only */
@@ -53,6 +58,7 @@ struct coaps_peer {
 /* One whole request. Valid during the handler's call only. */
 struct coaps_request {
 	enum coaps_op op;
+	bool post;                     /* POST, not GET: says something of COAPS_OP_NONCE, which takes both */
 	char label[EST_LABEL_MAX + 1]; /* "" when the path names none */
 	int content_format;            /* COAPS_FORMAT_* or another number; COAPS_FORMAT_NONE: absent */
 	int accept;                    /* the same */
@@ -61,13 +67,16 @@ struct coaps_request {
 	const struct coaps_peer *peer;
 };
 
+/* RFC 7252, section 5.6.1: "to prevent caching, it MUST explicitly include a Max-Age Option with a value of zero seconds." */
+#define COAPS_NO_STORE (-1)
+
 /* What the handler fills in; zeroed before. */
 struct coaps_answer {
 	int code;               /* 205 for 2.05, 403 for 4.03, ... */
 	int content_format;     /* with a body */
 	struct buf body;        /* a diagnostic payload (RFC 7252, section 5.5.2) when the code is an error */
 	bool secret;            /* the body holds a private key: overwritten when it has been sent */
-	int64_t max_age_s;      /* 0: the option is left out */
+	int64_t max_age_s;      /* 0: the option is left out; COAPS_NO_STORE */
 };
 
 /*

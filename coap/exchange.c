@@ -325,8 +325,11 @@ coaps_exchange_feed(struct coaps_exchange *x, const struct coaps_message *m, int
 		if (x->download.present && coaps_target_equal(&x->download.target, &m->target) &&
 		    format_agrees(x->download.accept, m->accept))
 			return continue_download(x, past, now_ms, reply);
-		/* A GET may be asked again; what a POST has done is not done again for a late block. */
-		if (m->target.method != COAPS_GET)
+		/*
+		 * A GET may be asked again; what a POST has done is not done again for a late block, and
+		 * the end of one nonce does not belong to the beginning of another.
+		 */
+		if (m->target.method != COAPS_GET || m->target.op == COAPS_OP_NONCE)
 			return say_code(past, 408, "the answer is gone", reply);
 	}
 	if (m->payload.len > x->limits.body_max)

@@ -38,7 +38,7 @@ struct coaps_reply {
 	size_t token_len;
 	int code; /* 205, ...; 0: an empty acknowledgement */
 	int content_format;
-	int64_t max_age_s; /* 0: none */
+	int64_t max_age_s; /* as in struct coaps_answer */
 	bool has_block1, has_block2, has_size1;
 	struct coaps_block block1, block2;
 	uint32_t size1;

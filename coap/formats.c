@@ -12,6 +12,7 @@ static const struct {
 	{ COAPS_OP_ATT, "att" },
 	{ COAPS_OP_SKG, "skg" },
 	{ COAPS_OP_SKC, "skc" },
+	{ COAPS_OP_NONCE, "nonce" },
 };
 
 #define OPERATIONS (sizeof operations / sizeof operations[0])

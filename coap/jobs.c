@@ -31,12 +31,12 @@ add_block(coap_pdu_t *pdu, uint16_t option, const struct coaps_block *block)
 static bool
 fill(coap_pdu_t *pdu, const struct coaps_reply *reply)
 {
-	uint32_t max_age = reply->max_age_s > UINT32_MAX ? UINT32_MAX : (uint32_t)reply->max_age_s;
+	uint32_t max_age = reply->max_age_s < 0 ? 0 : reply->max_age_s > UINT32_MAX ? UINT32_MAX : (uint32_t)reply->max_age_s;
 
 	return (reply->token_len == 0 || coap_add_token(pdu, reply->token_len, reply->token) == 1) &&
 		(reply->content_format < 0 ||
 			add_number(pdu, COAP_OPTION_CONTENT_FORMAT, (uint32_t)reply->content_format)) &&
-		(reply->max_age_s <= 0 || add_number(pdu, COAP_OPTION_MAXAGE, max_age)) &&
+		(reply->max_age_s == 0 || add_number(pdu, COAP_OPTION_MAXAGE, max_age)) &&
 		(!reply->has_block2 || add_block(pdu, COAP_OPTION_BLOCK2, &reply->block2)) &&
 		(!reply->has_block1 || add_block(pdu, COAP_OPTION_BLOCK1, &reply->block1)) &&
 		(!reply->has_size1 || add_number(pdu, COAP_OPTION_SIZE1, reply->size1)) &&
@@ -117,6 +117,7 @@ coaps_job_begin(struct coaps_slot *slot, const struct coaps_message *m, struct c
 	job->ticket = run->ticket;
 	job->since_ms = now_ms;
 	job->work.request.op = m->target.op;
+	job->work.request.post = m->target.method == COAPS_POST;
 	memcpy(job->work.request.label, m->target.label, sizeof job->work.request.label);
 	job->work.request.content_format = run->content_format;
 	job->work.request.accept = run->accept;

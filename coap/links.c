@@ -3,18 +3,19 @@
 #include <stdio.h>
 #include <string.h>
 
-/* RFC 9148, section 4.1, the example of a discovery response. */
+/* RFC 9148, section 4.1, the example of a discovery response; a nonce has no resource type that is registered. */
 static const struct {
 	enum coaps_op op;
-	const char *formats;
+	const char *type, *formats;
 	bool quoted;
 } links[] = {
-	{ COAPS_OP_CRTS, "281 287", true },
-	{ COAPS_OP_SEN, "281 287", true },
-	{ COAPS_OP_SREN, "281 287", true },
-	{ COAPS_OP_ATT, "285", false },
-	{ COAPS_OP_SKG, "62", false },
-	{ COAPS_OP_SKC, "62", false },
+	{ COAPS_OP_CRTS, "ace.est.crts", "281 287", true },
+	{ COAPS_OP_SEN, "ace.est.sen", "281 287", true },
+	{ COAPS_OP_SREN, "ace.est.sren", "281 287", true },
+	{ COAPS_OP_ATT, "ace.est.att", "285", false },
+	{ COAPS_OP_SKG, "ace.est.skg", "62", false },
+	{ COAPS_OP_SKC, "ace.est.skc", "62", false },
+	{ COAPS_OP_NONCE, "", "60", false },
 };
 
 #define LINKS (sizeof links / sizeof links[0])
@@ -23,8 +24,7 @@ static const char default_root[] = "/.well-known/est";
 
 struct link_text {
 	char target[COAPS_ROOT_MAX + EST_LABEL_MAX + 8];
-	char type[24];
-	const char *formats;
+	const char *type, *formats;
 };
 
 /* RFC 6690, section 4.1: a pattern that ends in "*" matches every value with that prefix. */
@@ -90,6 +90,17 @@ passes(struct bytes query, const struct link_text *link)
 	return true;
 }
 
+static void
+put_link(struct buf *out, const struct link_text *link, bool first, bool quoted)
+{
+	const char *quote = quoted ? "\"" : "";
+
+	buf_printf(out, "%s<%s>", first ? "" : ",", link->target);
+	if (link->type[0] != '\0')
+		buf_printf(out, ";rt=\"%s\"", link->type);
+	buf_printf(out, ";ct=%s%s%s", quote, link->formats, quote);
+}
+
 /* Appends the links below one root for one label; false when the payload is full. */
 static bool
 write_offer(struct buf *out, size_t start, const char *root, const struct coaps_offer *offer, struct bytes query)
@@ -98,20 +109,17 @@ write_offer(struct buf *out, size_t start, const char *root, const struct coaps_
 	size_t i;
 
 	for (i = 0; i < LINKS; i++) {
-		const char *quote = links[i].quoted ? "\"" : "";
-		const char *op = coaps_op_name(links[i].op);
 		size_t before = out->len;
 
 		if ((offer->ops >> links[i].op & 1) == 0)
 			continue;
 		(void)snprintf(link.target, sizeof link.target, "%s%s%s/%s", root, offer->label[0] == '\0' ? "" : "/",
-			offer->label, op);
-		(void)snprintf(link.type, sizeof link.type, "ace.est.%s", op);
+			offer->label, coaps_op_name(links[i].op));
+		link.type = links[i].type;
 		link.formats = links[i].formats;
 		if (!passes(query, &link))
 			continue;
-		buf_printf(out, "%s<%s>;rt=\"%s\";ct=%s%s%s", before == start ? "" : ",", link.target, link.type,
-			quote, link.formats, quote);
+		put_link(out, &link, before == start, links[i].quoted);
 		if (out->len - start > COAPS_BODY_MAX) {
 			out->len = before;
 			return false;

@@ -112,26 +112,34 @@ take_option(struct parser *p, const struct coaps_option *option, int *code, stru
 	}
 }
 
-/* RFC 9148, section 4.5: 2.05 answers GET, 2.04 answers POST. */
+/* RFC 9148, section 4.5: 2.05 answers GET, 2.04 answers POST. A nonce is given to both. */
+static bool
+takes(enum coaps_op op, int method)
+{
+	bool fetches = op == COAPS_OP_NONE || op == COAPS_OP_CRTS || op == COAPS_OP_ATT;
+
+	if (op == COAPS_OP_NONCE)
+		return method == COAPS_GET || method == COAPS_POST;
+	return method == (fetches ? COAPS_GET : COAPS_POST);
+}
+
 static int
 find_target(const struct parser *p, int method, const char *const *roots, size_t root_count, int *code, struct err *e)
 {
 	struct coaps_target *target = &p->out->target;
-	int wanted;
 
 	if (p->segment_count == 2 && bytes_equal_text(p->segments[0], ".well-known") &&
 	    bytes_equal_text(p->segments[1], "core")) {
 		target->op = COAPS_OP_NONE;
-		wanted = COAPS_GET;
 	} else {
 		*code = 404;
 		if (coaps_path_parse(p->segments, p->segment_count, roots, root_count, &target->op, target->label, e) != 0)
 			return -1;
-		wanted = target->op == COAPS_OP_CRTS || target->op == COAPS_OP_ATT ? COAPS_GET : COAPS_POST;
 	}
 	*code = 405;
-	if (method != wanted)
-		return err_set(e, ERR_UNSUPPORTED, "the path is for %s", wanted == COAPS_GET ? "GET" : "POST");
+	if (!takes(target->op, method))
+		return err_set(e, ERR_UNSUPPORTED, "the path is for %s", target->op == COAPS_OP_NONCE ? "GET and POST" :
+			takes(target->op, COAPS_GET) ? "GET" : "POST");
 	target->method = method;
 	return 0;
 }

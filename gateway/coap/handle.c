@@ -13,7 +13,8 @@
 #include "gateway/core/outcome.h"
 #include "gateway/core/work.h"
 
-#define OFFERS_MAX 64 /* labels that discovery lists; others are served all the same */
+#define OFFERS_MAX    64 /* labels that discovery lists; others are served all the same */
+#define NONCE_RETRY_S 30
 
 struct call {
 	struct gateway *gateway;
@@ -51,7 +52,7 @@ makes_key(const struct call *c)
 static bool
 fetches(const struct call *c)
 {
-	return c->request->op == COAPS_OP_CRTS || c->request->op == COAPS_OP_ATT;
+	return c->request->op == COAPS_OP_CRTS || c->request->op == COAPS_OP_ATT || c->request->op == COAPS_OP_NONCE;
 }
 
 /* RFC 9148, section 4.3: which Content-Format may be asked for; none expresses no preference. */
@@ -66,6 +67,8 @@ accept_fits(const struct call *c)
 		return accept == COAPS_FORMAT_MULTIPART;
 	if (c->request->op == COAPS_OP_ATT)
 		return accept == COAPS_FORMAT_CSRATTRS;
+	if (c->request->op == COAPS_OP_NONCE)
+		return accept == COAPS_FORMAT_CBOR;
 	return accept == COAPS_FORMAT_CERTS || accept == COAPS_FORMAT_CERT;
 }
 
@@ -98,6 +101,50 @@ answer_att(struct call *c)
 	}
 	c->answer->content_format = COAPS_FORMAT_CSRATTRS;
 	buf_append_bytes(&c->answer->body, buf_bytes(attrs));
+}
+
+/*
+ * draft-ietf-lamps-attestation-freshness, "EST over Secure CoAP": a mistake is 4.00; "unable or unwilling to deliver the
+ * requested nonce" is 5.03.
+ */
+static bool
+nonce_fits(struct call *c)
+{
+	size_t len = 0;
+	struct err e;
+
+	if (!c->request->post)
+		return true;
+	if (c->request->content_format != COAPS_FORMAT_CBOR)
+		fail(c, 415, "the body must have Content-Format 60");
+	else if (coaps_nonce_request_parse(c->request->body, &len, &e) != 0)
+		fail(c, 400, e.text);
+	else if (len != 0 && len != NONCE_LEN)
+		fail(c, 503, "nonces have another length here; ask for none");
+	else
+		return true;
+	return false;
+}
+
+static void
+answer_nonce(struct call *c)
+{
+	uint8_t nonce[NONCE_LEN];
+	int64_t life_s;
+	struct err e;
+
+	if (!nonce_fits(c))
+		return;
+	if (enroll_nonce(c->gateway, c->world, c->label, c->now_s, nonce, &life_s, &e) == 0) {
+		c->answer->content_format = COAPS_FORMAT_CBOR;
+		c->answer->max_age_s = COAPS_NO_STORE;
+		coaps_nonce_write(&c->answer->body, bytes_of(nonce, sizeof nonce), life_s);
+	} else if (e.code == ERR_UNSUPPORTED) {
+		fail(c, 404, e.text);
+	} else {
+		fail(c, 503, "temporarily unavailable");
+		c->answer->max_age_s = NONCE_RETRY_S;
+	}
 }
 
 /* Section 4.8: with /skg the certificate is in a PKCS #7 container, with /skc it is bare. */
@@ -263,11 +310,13 @@ fetch(struct call *c)
 			e.code == ERR_UPSTREAM ? "temporarily unavailable" : "this label does not know you");
 		return;
 	}
-	c->answer->code = 205;
+	c->answer->code = c->request->post ? 204 : 205;
 	if (c->request->op == COAPS_OP_CRTS)
 		answer_crts(c);
-	else
+	else if (c->request->op == COAPS_OP_ATT)
 		answer_att(c);
+	else
+		answer_nonce(c);
 }
 
 /* What a label lets its devices do: bits 1U << enum coaps_op. */
@@ -285,6 +334,8 @@ functions_of(const struct call *c, const struct config_label *label)
 		out |= 1U << COAPS_OP_SREN;
 	if ((operations & 1U << POLICY_KEYGEN) != 0)
 		out |= 1U << COAPS_OP_SKG | 1U << COAPS_OP_SKC;
+	if (c->gateway->nonces != NULL && world_wants_of(c->world, label)->evidence)
+		out |= 1U << COAPS_OP_NONCE;
 	return out;
 }
 

@@ -16,7 +16,7 @@ GET, POST, PUT, DELETE, FETCH, PATCH, IPATCH = range(1, 8)
 EMPTY, CONTINUE = 0, 231
 IF_MATCH, URI_HOST, OBSERVE, URI_PORT, URI_PATH, CONTENT_FORMAT, MAX_AGE, URI_QUERY, ACCEPT = 1, 3, 6, 7, 11, 12, 14, 15, 17
 BLOCK2, BLOCK1, SIZE2, PROXY_URI, SIZE1 = 23, 27, 28, 35, 60
-LINKS, MULTIPART, KEY_CMS, CERTS, KEY, CSRATTRS, CSR, CERT = 40, 62, 280, 281, 284, 285, 286, 287
+LINKS, CBOR, MULTIPART, KEY_CMS, CERTS, KEY, CSRATTRS, CSR, CERT = 40, 60, 62, 280, 281, 284, 285, 286, 287
 
 ROOT = "/.well-known/est"
 SIZES = [16, 32, 64, 128, 256, 512, 1024]
@@ -145,7 +145,7 @@ class Message:
 
 
 def cbor(octets):
-    """One CBOR item of numbers, octets and arrays (RFC 8949), in its shortest form and with nothing behind it."""
+    """One CBOR item of numbers, octets, texts, arrays and maps (RFC 8949), in its shortest form and with nothing behind it."""
     def head(at):
         kind, low = octets[at] >> 5, octets[at] & 31
         assert low < 28, "definite lengths"
@@ -158,15 +158,18 @@ def cbor(octets):
         kind, value, at = head(at)
         if kind == 0:
             return value, at
-        if kind == 2:
+        if kind in (2, 3):
             assert at + value <= len(octets)
-            return octets[at:at + value], at + value
-        assert kind == 4, "numbers, octets, arrays"
+            return octets[at:at + value] if kind == 2 else octets[at:at + value].decode(), at + value
+        assert kind in (4, 5), "numbers, octets, texts, arrays, maps"
         out = []
-        for _ in range(value):
+        for _ in range(value * (kind - 3)):
             one, at = item(at)
             out.append(one)
-        return out, at
+        if kind == 4:
+            return out, at
+        assert len(set(out[::2])) == value, "each key once"
+        return dict(zip(out[::2], out[1::2])), at
 
     value, end = item(0)
     assert end == len(octets), "octets behind the item"

@@ -179,6 +179,25 @@ coap_exchange_asks_again_for_a_late_block_of_a_get(void **state)
 	assert_false(w->reply.block2.more);
 }
 
+/* The end of another nonce would be as good as none, and nobody would see it. */
+static void
+coap_exchange_makes_no_other_nonce_for_a_late_block(void **state)
+{
+	struct world *w = *state;
+
+	w->m.target = (struct coaps_target){ .method = COAPS_GET, .op = COAPS_OP_NONCE };
+	assert_int_equal(ask_block(w, 1, 1), COAPS_STEP_REPLY);
+	assert_int_equal(w->reply.code, 408);
+	assert_int_equal(ask_block(w, 0, 1), COAPS_STEP_RUN);
+	assert_true(answer_with(w, 205, pattern(51)));
+	assert_int_equal(ask_block(w, 1, 1), COAPS_STEP_REPLY);
+	assert_int_equal(w->reply.code, 205);
+	assert_true(bytes_equal(w->reply.payload, bytes_of(pattern(51).at + 32, 19)));
+	(void)coaps_exchange_expire(w->x, w->now_ms + COAPS_ANSWER_IDLE_MS);
+	assert_int_equal(ask_block(w, 1, 1), COAPS_STEP_REPLY);
+	assert_int_equal(w->reply.code, 408);
+}
+
 static void
 coap_exchange_cuts_to_the_clients_size_and_to_the_mtu(void **state)
 {
@@ -300,6 +319,7 @@ main(void)
 		TEST(coap_exchange_drops_what_is_abandoned),
 		TEST(coap_exchange_drops_an_answer_nobody_fetches),
 		TEST(coap_exchange_asks_again_for_a_late_block_of_a_get),
+		TEST(coap_exchange_makes_no_other_nonce_for_a_late_block),
 		TEST(coap_exchange_cuts_to_the_clients_size_and_to_the_mtu),
 		TEST(coap_exchange_forgets_a_secret_with_its_last_block),
 		TEST(coap_exchange_wipes_a_secrets_block_when_the_next_one_is_asked_for),

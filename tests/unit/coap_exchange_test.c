@@ -196,6 +196,10 @@ coap_exchange_passes_max_age_on(void **state)
 	assert_true(coaps_exchange_answer(w->x, w->run.ticket, &answer, w->now_ms, &w->reply));
 	assert_int_equal(w->reply.code, 503);
 	assert_int_equal(w->reply.max_age_s, 90);
+	answer = (struct coaps_answer){ .code = 205, .max_age_s = COAPS_NO_STORE };
+	assert_int_equal(feed(w), COAPS_STEP_RUN);
+	assert_true(coaps_exchange_answer(w->x, w->run.ticket, &answer, w->now_ms, &w->reply));
+	assert_int_equal(w->reply.max_age_s, COAPS_NO_STORE);
 }
 
 int

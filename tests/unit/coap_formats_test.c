@@ -46,6 +46,8 @@ coap_path_finds_operation_and_label_below_each_root(void **state)
 		{ "est|att", COAPS_OP_ATT, "" },
 		{ "est|skg", COAPS_OP_SKG, "" },
 		{ "est|skc", COAPS_OP_SKC, "" },
+		{ "est|nonce", COAPS_OP_NONCE, "" },
+		{ ".well-known|est|iot|nonce", COAPS_OP_NONCE, "iot" },
 		{ ".well-known|est|crts", COAPS_OP_CRTS, "" },
 		{ ".well-known|est|ArbitraryLabel|sen", COAPS_OP_SEN, "ArbitraryLabel" },
 		{ "est|ArbitraryLabel|sen", COAPS_OP_SEN, "ArbitraryLabel" },
@@ -56,6 +58,7 @@ coap_path_finds_operation_and_label_below_each_root(void **state)
 		{ "est|simpleenroll", COAPS_OP_NONE, "" },
 		/* A label that is an operation, or no label at all. */
 		{ "est|sen|sen", COAPS_OP_NONE, "" },
+		{ "est|nonce|sen", COAPS_OP_NONE, "" },
 		{ "est|simpleenroll|sen", COAPS_OP_NONE, "" },
 		{ "est|fullcmc|sen", COAPS_OP_NONE, "" },
 		{ "est||sen", COAPS_OP_NONE, "" },
@@ -134,11 +137,13 @@ coap_path_refuses_a_label_of_more_than_64_octets(void **state)
 	assert_int_equal(parse(path, short_root, 1, &op, label, &e), -1);
 }
 
+#define RFC9148_OPS (COAPS_OFFER_ALL & ~(1U << COAPS_OP_NONCE))
+
 /* Under the short root and the default one, for the label without a name and, when there is one, for another. */
 static void
 expect_links(const char *query, const char *label, const char *expected)
 {
-	const struct coaps_offer offers[] = { { "", COAPS_OFFER_ALL }, { label, COAPS_OFFER_ALL } };
+	const struct coaps_offer offers[] = { { "", RFC9148_OPS }, { label, RFC9148_OPS } };
 	struct buf out = { 0 };
 
 	coaps_links_write(&out, short_root, 1, offers, label == NULL ? 1 : 2, bytes_of_text(query));
@@ -204,6 +209,34 @@ coap_discovery_lists_what_each_label_offers(void **state)
 	assert_string_equal(buf_text(&out),
 		"</est/keys/crts>;rt=\"ace.est.crts\";ct=\"281 287\",</est/keys/skc>;rt=\"ace.est.skc\";ct=62");
 	buf_free(&out);
+}
+
+/* What is no resource of RFC 9148 is not found as one. */
+static void
+coap_discovery_lists_a_nonce_without_a_resource_type(void **state)
+{
+	static const struct {
+		const char *query, *expected;
+	} cases[] = {
+		{ "", "</est/tpm/crts>;rt=\"ace.est.crts\";ct=\"281 287\",</est/tpm/nonce>;ct=60,"
+			"</.well-known/est/tpm/crts>;rt=\"ace.est.crts\";ct=\"281 287\",</.well-known/est/tpm/nonce>;ct=60" },
+		{ "href=/est/tpm/nonce", "</est/tpm/nonce>;ct=60" },
+		{ "ct=60&href=/est/*", "</est/tpm/nonce>;ct=60" },
+		{ "rt=ace.est*&href=/est/*", "</est/tpm/crts>;rt=\"ace.est.crts\";ct=\"281 287\"" },
+		{ "rt=ace.est.nonce", "" },
+		{ "rt=&href=/est/tpm/nonce", "" },
+	};
+	const struct coaps_offer offer = { "tpm", 1U << COAPS_OP_CRTS | 1U << COAPS_OP_NONCE };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct buf out = { 0 };
+
+		coaps_links_write(&out, short_root, 1, &offer, 1, bytes_of_text(cases[i].query));
+		assert_string_equal(out.len == 0 ? "" : buf_text(&out), cases[i].expected);
+		buf_free(&out);
+	}
 }
 
 static void
@@ -290,6 +323,7 @@ coap_multipart_takes_either_order_and_nothing_else(void **state)
 	expect_multipart("", ERR_MALFORMED);
 	expect_multipart("00", ERR_MALFORMED);
 	expect_multipart("a219011c41aa19011941bb", ERR_MALFORMED);   /* a map */
+	expect_multipart("a419011c41aa19011941bb", ERR_MALFORMED);
 }
 
 int
@@ -302,6 +336,7 @@ main(void)
 		cmocka_unit_test(coap_discovery_is_the_rfcs_example),
 		cmocka_unit_test(coap_discovery_filters_as_rfc_6690_says),
 		cmocka_unit_test(coap_discovery_lists_what_each_label_offers),
+		cmocka_unit_test(coap_discovery_lists_a_nonce_without_a_resource_type),
 		cmocka_unit_test(coap_discovery_stops_at_a_whole_link_when_the_answer_is_full),
 		cmocka_unit_test(coap_multipart_is_figure_2_of_the_rfc),
 		cmocka_unit_test(coap_multipart_takes_either_order_and_nothing_else),

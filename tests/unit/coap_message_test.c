@@ -96,6 +96,24 @@ coap_message_wants_the_method_of_the_operation(void **state)
 	}
 }
 
+/* draft-ietf-lamps-attestation-freshness: GET where there is nothing to say, POST where there is. */
+static void
+coap_message_takes_both_methods_for_a_nonce(void **state)
+{
+	static const struct coaps_option options[] = { OPTION(11, "est"), OPTION(11, "iot"), OPTION(11, "nonce") };
+	struct coaps_message m;
+	int method;
+
+	(void)state;
+	for (method = 1; method <= 7; method++) {
+		bool taken = method == COAPS_GET || method == COAPS_POST;
+
+		assert_int_equal(parse(method, options, COUNT(options), &m), taken ? 0 : 405);
+		if (taken)
+			assert_true(m.target.op == COAPS_OP_NONCE && m.target.method == method);
+	}
+}
+
 static void
 coap_message_refuses_critical_options_it_does_not_know(void **state)
 {
@@ -194,6 +212,7 @@ main(void)
 		cmocka_unit_test(coap_message_reads_formats_blocks_and_labels),
 		cmocka_unit_test(coap_message_reads_a_discovery_and_joins_its_queries),
 		cmocka_unit_test(coap_message_wants_the_method_of_the_operation),
+		cmocka_unit_test(coap_message_takes_both_methods_for_a_nonce),
 		cmocka_unit_test(coap_message_refuses_critical_options_it_does_not_know),
 		cmocka_unit_test(coap_message_refuses_a_critical_option_twice_and_ignores_an_elective_one),
 		cmocka_unit_test(coap_message_refuses_values_that_cannot_be),

@@ -31,6 +31,7 @@ struct fixture {
 
 	/* What the handler last saw. */
 	enum coaps_op op;
+	bool post;
 	char label[EST_LABEL_MAX + 1];
 	char address[64], cipher[48];
 	int content_format, accept;
@@ -57,9 +58,7 @@ fixture_pattern(size_t len)
 static inline void
 fixture_answer(const struct fixture *f, const struct coaps_request *request, struct coaps_answer *answer)
 {
-	bool gets = request->op == COAPS_OP_NONE || request->op == COAPS_OP_CRTS || request->op == COAPS_OP_ATT;
-
-	answer->code = f->answer.code != 0 ? f->answer.code : gets ? 205 : 204;
+	answer->code = f->answer.code != 0 ? f->answer.code : request->post ? 204 : 205;
 	answer->max_age_s = f->answer.max_age_s;
 	answer->secret = f->answer.secret;
 	if (request->op == COAPS_OP_NONE) {
@@ -80,6 +79,7 @@ fixture_handler(void *arg, const struct coaps_request *request, struct coaps_ans
 	(void)pthread_mutex_lock(&f->lock);
 	f->calls++;
 	f->op = request->op;
+	f->post = request->post;
 	memcpy(f->label, request->label, sizeof f->label);
 	f->content_format = request->content_format;
 	f->accept = request->accept;

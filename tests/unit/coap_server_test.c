@@ -330,6 +330,31 @@ coap_server_sends_errors_with_their_text_and_max_age(void **state)
 	client_close(&c);
 }
 
+/* RFC 7252, section 5.6.1. A nonce is asked for by either method. */
+static void
+coap_server_tells_the_method_and_lets_nobody_keep_an_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct client c;
+	struct answer a;
+	struct draft d;
+
+	fixture_connect(f, &c);
+	client_get(&c, "est/nonce", &a);
+	assert_true(a.code == 205 && a.max_age == -1);
+	assert_true(seen(f)->op == COAPS_OP_NONCE && !seen(f)->post);
+	f->answer.max_age_s = COAPS_NO_STORE;
+	draft_begin(&d, CON, POST, ++c.next_id, "post");
+	draft_path(&d, "est/iot/nonce");
+	draft_number(&d, 12, COAPS_FORMAT_CBOR);
+	draft_payload(&d, bytes_of_text("\xa0"));
+	client_ask(&c, &d, &a);
+	assert_true(a.code == 204 && a.max_age == 0);
+	assert_true(seen(f)->op == COAPS_OP_NONCE && seen(f)->post);
+	assert_string_equal(seen(f)->label, "iot");
+	client_close(&c);
+}
+
 int
 main(void)
 {
@@ -346,6 +371,7 @@ main(void)
 		TEST(coap_server_keeps_nothing_of_a_client_that_left_before_its_answer),
 		TEST(coap_server_turns_a_handler_that_says_nothing_into_500),
 		TEST(coap_server_sends_errors_with_their_text_and_max_age),
+		TEST(coap_server_tells_the_method_and_lets_nobody_keep_an_answer),
 	};
 
 	return cmocka_run_group_tests_name("coap server", tests, NULL, NULL);
