@@ -16,9 +16,10 @@
 void
 est_request_write(const struct est_request *request, struct buf *out)
 {
-	bool post = strcmp(est_op_method(request->op), "POST") == 0;
+	/* A nonce is asked for either way: GET when there is nothing to say. */
+	bool post = request->op == EST_OP_NONCE ? request->body.len != 0 : strcmp(est_op_method(request->op), "POST") == 0;
 
-	buf_printf(out, "%s ", est_op_method(request->op));
+	buf_printf(out, "%s ", post ? "POST" : "GET");
 	url_path(request->url, request->label, est_op_name(request->op), out);
 	buf_append_text(out, " HTTP/1.1\r\nHost: ");
 	url_authority(request->url, out);
@@ -27,7 +28,9 @@ est_request_write(const struct est_request *request, struct buf *out)
 		buf_printf(out, "Authorization: %s\r\n", request->authorization);
 	if (request->close)
 		buf_append_text(out, "Connection: close\r\n");
-	if (post)
+	if (post && request->type != NULL)
+		buf_printf(out, "Content-Type: %s\r\nContent-Length: %zu\r\n", request->type, request->body.len);
+	else if (post)
 		/* RFC 8951, section 3: servers ignore the coding field; older ones want to see it. */
 		buf_printf(out, "Content-Type: application/pkcs10\r\nContent-Transfer-Encoding: base64\r\n"
 			"Content-Length: %zu\r\n", request->body.len);

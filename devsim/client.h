@@ -17,7 +17,8 @@ struct est_request {
 	const char *label;         /* "": none */
 	enum est_op op;
 	const char *authorization; /* the whole field value, or NULL */
-	struct bytes body;         /* base64 already; ignored with GET */
+	struct bytes body;         /* base64 already, where it is; ignored with GET */
+	const char *type;          /* of a body that is no request for a certificate; NULL: application/pkcs10 */
 	bool close;                /* the last one on its connection */
 };
 

@@ -63,7 +63,8 @@ void
 coapc_est_request(const struct coapc_options *options, const struct url *url, const char *label, enum coaps_op op,
 	struct bytes body, struct buf *path, struct coapc_request *out)
 {
-	bool get = op == COAPS_OP_NONE || op == COAPS_OP_CRTS || op == COAPS_OP_ATT;
+	bool get = op == COAPS_OP_NONE || op == COAPS_OP_CRTS || op == COAPS_OP_ATT ||
+		op == COAPS_OP_NONCE;
 
 	buf_clear(path);
 	if (op == COAPS_OP_NONE)

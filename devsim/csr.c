@@ -14,6 +14,7 @@
 #define OID_SMIME_CAPABILITIES "1.2.840.113549.1.9.15"
 #define OID_DECRYPT_KEY_ID     "1.2.840.113549.1.9.16.2.37" /* RFC 4108, section 2.2.5 */
 #define OID_ASYM_DECRYPT_KEY   "1.2.840.113549.1.9.16.2.54" /* RFC 7030, section 4.4.1.2 */
+#define OID_ATTESTATION        "1.2.840.113549.1.9.16.2.59" /* draft-ietf-lamps-csr-attestation */
 #define OID_AES256_CBC         "2.16.840.1.101.3.4.1.42"
 #define OID_SUBJECT_ALT_NAME   "2.5.29.17"
 #define OID_BASIC_CONSTRAINTS  "2.5.29.19"
@@ -104,6 +105,16 @@ put_extensions(struct attributes *a, const struct csr_spec *spec)
 	attribute_end(b, mark);
 }
 
+static void
+put_evidence(struct attributes *a, struct bytes evidence)
+{
+	size_t mark[2];
+	struct buf *b = attribute_begin(a, OID_ATTESTATION, mark);
+
+	buf_append_bytes(b, evidence);
+	attribute_end(b, mark);
+}
+
 /* RFC 7030, section 4.4.1: SMIMECapabilities says what the client can decrypt. */
 static void
 put_capabilities(struct attributes *a)
@@ -152,6 +163,8 @@ put_attributes(struct buf *info, const struct csr_spec *spec, struct err *e)
 		put_attribute(&a, OID_ASYM_DECRYPT_KEY, DER_OCTET_STRING, spec->asym_decrypt_key_id);
 	if (spec->decrypt_key_id.len != 0 || spec->asym_decrypt_key_id.len != 0)
 		put_capabilities(&a);
+	if (spec->evidence.len != 0)
+		put_evidence(&a, spec->evidence);
 	for (i = 0; i < a.count; i++)
 		if (buf_failed(&a.at[i]))
 			return err_set(e, ERR_NOMEM, "request: no memory");

@@ -16,6 +16,7 @@ struct csr_spec {
 	bool ask_ca;               /* ask for basicConstraints CA:TRUE and keyCertSign */
 	struct bytes decrypt_key_id;      /* DecryptKeyIdentifier; len 0: none */
 	struct bytes asym_decrypt_key_id; /* AsymmetricDecryptKeyIdentifier; len 0: none */
+	struct bytes evidence;     /* the value of id-aa-attestation, DER; len 0: none */
 };
 
 /*

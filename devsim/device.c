@@ -34,24 +34,37 @@ name_of_path(const char *path, char out[DEVICE_NAME_MAX])
 }
 
 int
-device_load(const char *cert_path, const char *key_path, struct device *out, struct err *e)
+device_load_with(const char *cert_path, EVP_PKEY *key, struct device *out, struct err *e)
 {
 	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
 	struct device device = { 0 };
 
-	if (x509_load_file(cert_path, &certs, e) != 0 || key_load(key_path, &device.key, e) != 0)
+	if (x509_load_file(cert_path, &certs, e) != 0)
 		return -1;
-	device.cert = sk_X509_shift(certs);
-	if (X509_check_private_key(device.cert, device.key) != 1) {
+	if (X509_check_private_key(sk_X509_value(certs, 0), key) != 1) {
 		ERR_clear_error();
-		device_free(&device);
-		return err_set(e, ERR_MALFORMED, "%s: not the key of the certificate in %s", key_path, cert_path);
+		return err_set(e, ERR_MALFORMED, "%s: the certificate is of another key", cert_path);
 	}
+	device.key = key;
+	device.cert = sk_X509_shift(certs);
 	device.chain = certs;
 	certs = NULL;
 	name_of_path(cert_path, device.name);
 	*out = device;
 	return 0;
+}
+
+int
+device_load(const char *cert_path, const char *key_path, struct device *out, struct err *e)
+{
+	EVP_PKEY *key = NULL;
+
+	if (key_load(key_path, &key, e) != 0)
+		return -1;
+	if (device_load_with(cert_path, key, out, e) == 0)
+		return 0;
+	EVP_PKEY_free(key);
+	return -1;
 }
 
 int

@@ -17,6 +17,8 @@ struct device {
 
 /* The first certificate of the file is the device's, the others its chain. ERR_MALFORMED: the key is another's. */
 MUST_USE int device_load(const char *cert_path, const char *key_path, struct device *out, struct err *e);
+/* The same with a key that is at hand, which on success is the device's. */
+MUST_USE int device_load_with(const char *cert_path, EVP_PKEY *key, struct device *out, struct err *e);
 /* stem.pem and stem.key; stem may also name the .pem itself. The name is its last part. */
 MUST_USE int device_load_stem(const char *stem, struct device *out, struct err *e);
 void device_free(struct device *device); /* the struct itself stays the caller's */

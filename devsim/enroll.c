@@ -35,6 +35,11 @@ static const char enroll_examples[] =
 	"  a constrained device, over a link that loses every seventh datagram:\n"
 	"    devsim enroll --url coaps://localhost:5684 --device factory/devices/acme-SN00000003 \\\n"
 	"        --cacert root.pem --out issued --lossy drop=15,mtu=256 --retry 3\n"
+	"  a laptop whose key is made in its TPM, and renewed there:\n"
+	"    devsim enroll --url https://localhost:8443 --user LAP-1 --secret-file secret --cacert root.pem \\\n"
+	"        --tpm swtpm:host=127.0.0.1,port=2321 --out issued\n"
+	"    devsim enroll --op reenroll --url https://localhost:8443 --device issued/LAP-1 --cacert root.pem \\\n"
+	"        --tpm swtpm:host=127.0.0.1,port=2321 --out issued\n"
 	"\nexit codes: 0 issued, 1 local trouble, 2 usage, 3 refused (HTTP 401, 403; CoAP 4.01, 4.03),\n"
 	"  4 pending (HTTP 202; CoAP 5.03 with Max-Age), 5 no connection, timeout or another status,\n"
 	"  6 an answer that is not what it should be\n";
@@ -111,9 +116,24 @@ static const struct option_spec specs[] = {
 	{ "group", 0, OPTION_CHOICE, NULL, AT(client.tls.group), DTLS_GROUP_CHOICES,
 		"the one to prefer; default: P-256" },
 	{ "lossy", 0, OPTION_TEXT, NULL, AT(client.coap.lossy), "LINK", LINK_HELP },
+	{ .kind = OPTION_SECTION, .help = "a TPM 2.0, over HTTPS" },
+	{ "tpm", 0, OPTION_TEXT, NULL, AT(tpm.tcti), "TCTI",
+		"the key is made in this TPM, and evidence says so: swtpm:host=127.0.0.1,port=2321, device:/dev/tpmrm0" },
+	{ "tpm-ek", 0, OPTION_CHOICE, NULL, AT(tpm.ek), TPMC_EK_CHOICES, "its endorsement key; default: rsa" },
+	{ "tpm-bind", 0, OPTION_CHOICE, NULL, AT(tpm.bind), BIND_CHOICES,
+		"bind the attestation key to it first; auto does that when NAME.tpm knows of none; wrong gives a wrong "
+		"answer; default: auto" },
+	{ "tpm-ak-cert", 0, OPTION_TEXT, NULL, AT(tpm.ak_cert), "FILE",
+		"the attestation key's certificate and those above it (PEM), which then is not bound" },
+	{ "evidence", 0, OPTION_CHOICE, NULL, AT(tpm.evidence), EVIDENCE_CHOICES,
+		"how to misbehave: without a nonce, with a made-up one, for another key of the TPM, or for that while the "
+		"request's key is made by software; default: good" },
+	{ "nonce", 0, OPTION_TEXT, NULL, AT(tpm.nonce), "HEX", "put this into the evidence instead of asking for one" },
+	{ "evidence-ak", 0, OPTION_TEXT, NULL, AT(tpm.ak_area), "FILE",
+		"say that this is the attestation key (a TPMT_PUBLIC)" },
 	{ .kind = OPTION_SECTION, .help = "what comes back" },
 	{ "out", 0, OPTION_TEXT, NULL, AT(out), "DIR",
-		"write NAME.pem and NAME.key (cacerts: cacerts.pem)" },
+		"write NAME.pem and NAME.key (cacerts: cacerts.pem; a TPM's key: NAME.tpm)" },
 	{ "name", 0, OPTION_TEXT, NULL, AT(name), "NAME",
 		"their name; default: the device's" },
 	{ "chain", 0, OPTION_TEXT, NULL, AT(chain), "FILE",
@@ -162,13 +182,34 @@ check_transport(const struct enroll_options *o, struct err *e)
 	return 0;
 }
 
+/* What belongs to a TPM. */
+static int
+check_tpm(const struct enroll_options *o, struct err *e)
+{
+	const struct enroll_tpm_options *tpm = &o->tpm;
+
+	if (tpm->tcti == NULL)
+		return tpm->ek == 0 && tpm->bind == 0 && tpm->evidence == 0 && tpm->ak_cert == NULL && tpm->nonce == NULL &&
+			tpm->ak_area == NULL ? 0 : err_set(e, ERR_MALFORMED, "--tpm-ek, --tpm-bind, --tpm-ak-cert, "
+			"--evidence, --nonce and --evidence-ak need --tpm");
+	if (o->client.kind == URL_COAP)
+		return err_set(e, ERR_MALFORMED, "--tpm needs a URL with https://");
+	if (o->choice != CHOICE_ENROLL && o->choice != CHOICE_REENROLL)
+		return err_set(e, ERR_MALFORMED, "--tpm belongs to --op enroll and reenroll");
+	if (o->key != NULL && tpm->evidence != EVIDENCE_BORROWED && strcmp(o->key, KEY_SPEC_DEFAULT) != 0)
+		return err_set(e, ERR_MALFORMED, "--key: keys in the TPM are " KEY_SPEC_DEFAULT);
+	if (o->reuse_key && !enroll_tpm_is_device(o->device))
+		return err_set(e, ERR_MALFORMED, "--reuse-key: the client certificate's key is not in a TPM");
+	return 0;
+}
+
 static int
 check_options(struct enroll_options *o, struct err *e)
 {
 	if (o->client.url == NULL)
 		return err_set(e, ERR_MALFORMED, "--url is needed (devsim enroll --help)");
 	o->client.kind = url_kind_est(o->client.url);
-	if (check_transport(o, e) != 0)
+	if (check_transport(o, e) != 0 || check_tpm(o, e) != 0)
 		return -1;
 	if (o->client.timeout_s < 0)
 		o->client.timeout_s = o->client.kind == URL_COAP ? TIMEOUT_COAP_S : TIMEOUT_DEFAULT_S;
@@ -254,7 +295,9 @@ load_device(struct enroll_run *run, struct err *e)
 	const struct enroll_options *o = &run->options;
 	int rc = 0;
 
-	if (o->device != NULL)
+	if (enroll_tpm_is_device(o->device))
+		rc = enroll_tpm_load_device(run, e);
+	else if (o->device != NULL)
 		rc = device_load_stem(o->device, &run->device, e);
 	else if (o->cert != NULL)
 		rc = device_load(o->cert, o->key_file, &run->device, e);
@@ -273,7 +316,8 @@ prepare(struct enroll_run *run, struct err *e)
 {
 	const struct enroll_options *o = &run->options;
 
-	if (load_device(run, e) != 0 || load_secret(run, e) != 0 || load_kek(run, e) != 0)
+	if (enroll_tpm_open(run, e) != 0 || load_device(run, e) != 0 || enroll_tpm_recall(run, e) != 0 ||
+	    load_secret(run, e) != 0 || load_kek(run, e) != 0)
 		return -1;
 	if (o->chain != NULL && x509_load_file(o->chain, &run->cas, e) != 0)
 		return -1;
@@ -290,6 +334,7 @@ run_free(struct enroll_run *run)
 	buf_free_secret(&run->authorization);
 	EVP_PKEY_free(run->key);
 	EVP_PKEY_free(run->made_key);
+	enroll_tpm_close(&run->tpm);
 	buf_free(&run->subject);
 	buf_free(&run->alt_names);
 	buf_free(&run->csr);

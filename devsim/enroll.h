@@ -4,7 +4,8 @@
 #ifndef DEVSIM_ENROLL_H
 #define DEVSIM_ENROLL_H
 
-#include "devsim/client.h"
+#include "devsim/enroll_tpm.h"
+#include "devsim/files.h"
 #include "devsim/keys.h"
 #include "devsim/options.h"
 
@@ -35,6 +36,7 @@ struct enroll_options {
 	bool cacerts_first;
 	int64_t wait_s;              /* 0: a 202 is the end */
 	const char *out, *name;
+	struct enroll_tpm_options tpm;
 	bool verbose, json;
 };
 
@@ -57,6 +59,7 @@ struct enroll_run {
 	size_t kek_id_len;
 	uint8_t kek[KEK_KEY_MAX];
 	size_t kek_len;
+	struct enroll_tpm tpm;
 
 	/* what came of it */
 	int status;                  /* HTTP's, or CoAP's code as a decimal; 0: there was no answer */
@@ -97,8 +100,14 @@ int enroll_request(struct enroll_run *run, struct err *e);
 
 /* Make key, names and request; called again when the connection, and with it the binding, is another. */
 MUST_USE int enroll_make_csr(struct enroll_run *run, struct err *e);
-/* Write the request to path and its key to path.key. */
+/* Write the request to path and its key to path.key, or of a TPM's to path.tpm. */
 MUST_USE int enroll_save_csr(const struct enroll_run *run, const char *path, struct err *e);
+/*
+ * Write a key to stem.key, or the request's, when it is of a TPM, to stem.tpm. path says where; "": there is no key to
+ * write, and key may be NULL then.
+ */
+MUST_USE int enroll_save_key(const struct enroll_run *run, const char *stem, const EVP_PKEY *key,
+	char path[FILE_PATH_MAX], struct err *e);
 /* Read --repeat-csr. */
 MUST_USE int enroll_load_csr(struct enroll_run *run, struct err *e);
 

@@ -27,6 +27,7 @@ enroll_save(struct enroll_run *run, bool pending, struct err *e)
 {
 	const char *out = run->options.out;
 	const EVP_PKEY *key = run->made_key != NULL ? run->made_key : run->key;
+	char stem[FILE_PATH_MAX];
 	bool cacerts = run->options.choice == CHOICE_CACERTS;
 
 	if (run->options.choice == CHOICE_CSRATTRS || run->options.choice == CHOICE_DISCOVER)
@@ -41,8 +42,8 @@ enroll_save(struct enroll_run *run, bool pending, struct err *e)
 	if (file_path(run->cert_file, e, "%s/%s.pem", out, cacerts ? "cacerts" : run->name) != 0)
 		return -1;
 	/* The key first: a certificate without its key is worth nothing. */
-	if (!cacerts && key != NULL && (file_path(run->key_out_file, e, "%s/%s.key", out, run->name) != 0 ||
-		key_save(run->key_out_file, key, e) != 0))
+	if (!cacerts && (file_path(stem, e, "%s/%s", out, run->name) != 0 ||
+		enroll_save_key(run, stem, key, run->key_out_file, e) != 0))
 		return -1;
 	return save_certs(run, run->cert_file, e);
 }
@@ -74,6 +75,15 @@ report_coap(const struct enroll_run *run, json_t *root)
 }
 
 static void
+report_tpm(const struct enroll_run *run, json_t *root)
+{
+	if (run->options.tpm.tcti == NULL)
+		return;
+	(void)json_object_set_new(root, "evidence_octets", json_integer((json_int_t)run->tpm.evidence.len));
+	(void)json_object_set_new(root, "attestation_key_bound_now", json_boolean(run->tpm.bound_now));
+}
+
+static void
 report_json(const struct enroll_run *run, int code, const struct err *e)
 {
 	json_t *root = json_object();
@@ -95,6 +105,7 @@ report_json(const struct enroll_run *run, int code, const struct err *e)
 	if (run->client.conn.ssl != NULL)
 		(void)json_object_set_new(root, "tls", json_string(SSL_get_version(run->client.conn.ssl)));
 	report_coap(run, root);
+	report_tpm(run, root);
 	if (run->issued != NULL)
 		(void)json_object_set_new(root, "certificate", certtext_json(run->issued));
 	for (i = 0; i < sk_X509_num(run->certs); i++)

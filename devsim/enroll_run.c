@@ -74,12 +74,30 @@ make_names(struct enroll_run *run, struct err *e)
 static int
 make_key(struct enroll_run *run, struct err *e)
 {
+	bool of_tpm = run->tpm.tpmc != NULL && run->options.tpm.evidence != EVIDENCE_BORROWED;
+
 	if (run->key != NULL)
 		return 0;
+	if (of_tpm && enroll_tpm_key(run, e) != 0)
+		return -1;
 	if (!run->options.reuse_key)
-		return key_make(&run->key_spec, &run->key, e);
+		return of_tpm ? 0 : key_make(&run->key_spec, &run->key, e);
 	run->key = run->device.key;
 	return EVP_PKEY_up_ref(run->key) == 1 ? 0 : err_ossl(e, ERR_BUG, "key");
+}
+
+int
+enroll_save_key(const struct enroll_run *run, const char *stem, const EVP_PKEY *key, char path[FILE_PATH_MAX],
+	struct err *e)
+{
+	bool of_tpm = key == run->key && run->tpm.key.len != 0;
+
+	path[0] = '\0';
+	if (key == NULL && !of_tpm)
+		return 0;
+	if (file_path(path, e, of_tpm ? "%s.tpm" : "%s.key", stem) != 0)
+		return -1;
+	return of_tpm ? enroll_tpm_save(run, path, e) : key_save(path, key, e);
 }
 
 int
@@ -89,8 +107,7 @@ enroll_save_csr(const struct enroll_run *run, const char *path, struct err *e)
 	char key_path[FILE_PATH_MAX];
 
 	pem_encode(&pem, "CERTIFICATE REQUEST", buf_bytes(&run->csr));
-	if (file_path(key_path, e, "%s.key", path) != 0 ||
-	    (run->key != NULL && key_save(key_path, run->key, e) != 0))
+	if (enroll_save_key(run, path, run->key, key_path, e) != 0)
 		return -1;
 	return file_write(path, buf_bytes(&pem), FILE_MODE_PUBLIC, e);
 }
@@ -103,6 +120,9 @@ enroll_make_csr(struct enroll_run *run, struct err *e)
 
 	if (make_names(run, e) != 0 || make_key(run, e) != 0 || binding_text(run, &challenge, e) != 0)
 		return -1;
+	if (run->tpm.tpmc != NULL && enroll_tpm_attest(run, e) != 0)
+		return -1;
+	spec.evidence = buf_bytes(&run->tpm.evidence);
 	spec.subject = buf_bytes(&run->subject);
 	spec.alt_names = buf_bytes(&run->alt_names);
 	spec.challenge = buf_text(&challenge);
@@ -140,6 +160,10 @@ enroll_load_csr(struct enroll_run *run, struct err *e)
 		OPENSSL_free(der);
 	}
 	ERR_clear_error();
+	if (file_path(key_path, e, "%s.tpm", run->options.repeat_csr) != 0)
+		return -1;
+	if (file_exists(key_path))
+		return enroll_tpm_read(run, key_path, &run->tpm.key, e);
 	if (file_path(key_path, e, "%s.key", run->options.repeat_csr) != 0)
 		return -1;
 	return file_exists(key_path) ? key_load(key_path, &run->key, e) : 0;
@@ -158,7 +182,12 @@ get_ready(struct enroll_run *run, bool post, struct err *e)
 	}
 	if (post && run->csr.len == 0 &&
 	    (run->options.repeat_csr != NULL ? enroll_load_csr(run, e) : enroll_make_csr(run, e)) != 0)
-		return e->code == ERR_MALFORMED ? DEVSIM_USAGE : DEVSIM_LOCAL;
+		return run->tpm.refused != DEVSIM_OK ? run->tpm.refused :
+			e->code == ERR_MALFORMED ? DEVSIM_USAGE : DEVSIM_LOCAL;
+	/* The server may have closed the connection after a question that came before the request. */
+	if (run->tpm.tpmc != NULL && !client_connected(&run->client) &&
+	    client_connect(&run->client, run->has_device ? &run->device : NULL, e) != 0)
+		return DEVSIM_SERVER;
 	return DEVSIM_OK;
 }
 

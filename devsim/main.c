@@ -7,6 +7,7 @@
 
 #include "base/key.h"
 #include "devsim/devsim.h"
+#include "devsim/enroll_tpm.h"
 #include "scep/scep.h"
 
 static const struct subcommand {
@@ -18,6 +19,7 @@ static const struct subcommand {
 	{ "enroll", enroll_main, "be one device over EST, HTTPS or CoAP: CA certificates, enroll, renew, server-made keys" },
 	{ "scep", scep_main, "be one device over SCEP: capabilities, enroll, renew, poll, certificates, CRLs" },
 	{ "fleet", fleet_main, "be many devices at once, and measure" },
+	{ "tpm", tpm_main, "show a TPM's endorsement and attestation keys" },
 	{ "proxy", proxy_main, "be a bad link between UDP clients and a server" },
 };
 

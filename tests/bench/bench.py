@@ -387,7 +387,7 @@ def main():
     parser.add_argument("--slow", type=int, default=1000)
     parser.add_argument("--sessions", type=int, default=1000, help="idle CoAP sessions whose memory is measured; 0: none")
     parser.add_argument("--timing", type=int, default=3000, help="messages of each kind in the timing check; 0: none")
-    parser.add_argument("--only", choices=("all", "est", "scep", "coap", "timing"), default="all")
+    parser.add_argument("--only", choices=("all", "est", "scep", "coap", "decide", "timing"), default="all")
     parser.add_argument("--json", help="write the figures here")
     options = parser.parse_args()
     import resource
@@ -440,6 +440,10 @@ def main():
         peak = status_kb(empty.pids()[0], "VmHWM") / 1024
         print(f"\npeak RSS of enrolld at default settings: {peak:.1f} MB")
         bench.results["peak_rss_mb"] = peak
+        if filled and options.only in ("all", "decide"):
+            size, largest = filled[-1]
+            print("\nthe decision alone, microseconds of one core:", flush=True)
+            run("taskset", "-c", "1", bench.bin / "bench/decide", "--store", largest.dir / "enrolld.db", "--assets", size)
         if options.timing and options.only in ("all", "timing"):
             bench.timing(empty, options.timing)
         if options.sessions and options.only in ("all", "coap"):

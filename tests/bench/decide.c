@@ -235,18 +235,20 @@ read_registry(struct store_read *read, const struct anchor *anchor)
 	struct exception exceptions[8];
 	uint8_t spki[32];
 	int64_t limit = 0, used = 0;
+	bool held = false;
 	struct err e;
 	int count;
 
 	if (ops->anchor_key(read, anchor, spki, &e) < 0 ||
 	    ops->exceptions(read, &asset, label.name, NOW_S, exceptions, 8, &e) < 0)
 		die(e.text);
-	count = ops->quota(read, owner.id, profile.name, asset.id, NOW_S, &limit, &used, &e);
+	count = ops->quota(read, owner.id, profile.name, asset.id, NOW_S, &limit, &used, &held, &e);
 	if (count < 0)
 		die(e.text);
 	input.has_quota = count == 1;
 	input.quota_limit = limit;
 	input.quota_used = used;
+	input.quota_held = held;
 }
 
 static void
