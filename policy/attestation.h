@@ -55,6 +55,7 @@ struct attestation {
 	struct attest_claim claims[ATTEST_CLAIMS_MAX];
 	size_t claim_count;
 	int64_t expires_s; /* the result's own end; 0: none */
+	char policy[65];   /* the policy version that it was judged by; filled by the gateway */
 };
 
 /*

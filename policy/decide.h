@@ -30,6 +30,7 @@ struct proof {
 	int64_t cert_not_after_s;
 	bool cert_revoked;
 	char cert_profile[REG_TEXT_MAX];
+	char cert_label[REG_TEXT_MAX]; /* of the certificate that is renewed: PROOF_REGISTRAR's is the device's own, "" none */
 };
 
 /* What the CSR asks for, reduced to facts. */
@@ -79,6 +80,7 @@ struct decide_input {
 	size_t exception_count;
 	/* The owner's quota for the profile: how many assets may hold a certificate, and how many others do now. */
 	bool has_quota;
+	bool quota_held;              /* this asset has a place already, and keeps it whatever the limit is now */
 	int64_t quota_limit, quota_used; /* used: without this asset */
 	/* Clones: the anchor that proved the asset came with another key before; or the asset was seen in two
 	   places at once. Texts say what was seen; empty: nothing. Fail the rule when clone_denies says so. */
@@ -127,7 +129,8 @@ void decide(const struct decide_input *in, struct decision *out);
 
 /*
  * What the operator's rules say of this input, just as decide() will judge it (exceptions that waive rules among
- * it): for gathering the evidence they demand. Needs rules, facts, op, now_s, label, proof, asset, owner, exceptions.
+ * it): for gathering the evidence they demand. A renewal at another label than the certificate's own is that
+ * label's first enrollment as well: rules for either operation hold. Needs rules, facts, op, now_s, label, proof, asset, owner, exceptions.
  */
 void decide_rules(const struct decide_input *in, struct rule_judgement *out);
 

@@ -85,12 +85,28 @@ fail_state(struct decision_run *run, struct rule_result *r)
 }
 
 static void
+fail_offered(struct decision_run *run, struct rule_result *r)
+{
+	const struct asset *asset = run->in->asset;
+	const char *prior = asset_state_name(asset->prior_state);
+
+	rule_saw(r, "state=%s, offered from %s", asset_state_name(asset->state), prior);
+	rule_fail(run, r, "%s was %s when it was offered: its certificates are not renewed", asset->tag, prior);
+}
+
+static void
 rule_renewal_state(struct decision_run *run, struct rule_result *r)
 {
 	const struct asset *asset = run->in->asset;
 	int64_t since_s = run->in->now_s - asset->state_since_s;
 	char grace[TIME_TEXT_MAX];
 
+	/* Who may not renew where it is does not come to it by being offered to somebody. */
+	if (asset->state == ASSET_TRANSFER_PENDING &&
+	    asset_state_rules(asset->prior_state)->renewal != RENEWAL_YES) {
+		fail_offered(run, r);
+		return;
+	}
 	switch (asset_state_rules(asset->state)->renewal) {
 	case RENEWAL_YES:
 		rule_pass(r);
@@ -250,8 +266,10 @@ rule_quota(struct decision_run *run)
 		rule_skip(r, run->one_asset ? "the owner has no quota for the profile" : "no asset");
 		return;
 	}
-	rule_saw(r, "others=%lld limit=%lld", (long long)in->quota_used, (long long)in->quota_limit);
-	if (in->quota_used >= in->quota_limit)
+	rule_saw(r, "others=%lld limit=%lld%s", (long long)in->quota_used, (long long)in->quota_limit,
+		in->quota_held ? ", it has a place" : "");
+	/* A lower limit keeps newcomers out; who is in stays. */
+	if (!in->quota_held && in->quota_used >= in->quota_limit)
 		rule_fail_unless_waived(run, r, EXCEPTION_QUOTA,
 			"%lld other assets of the owner %s hold a certificate of profile %s, and its quota is %lld",
 			(long long)in->quota_used, in->owner->name, in->profile->name, (long long)in->quota_limit);

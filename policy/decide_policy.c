@@ -5,10 +5,90 @@
 
 #define NAMES_MAX 120 /* of the rules that matched, as shown */
 
+/* A label's certificate that was got at a laxer label first would be one without that label's demands. */
+static bool
+is_new_to_label(const struct decide_input *in)
+{
+	if (in->op != POLICY_RENEW || in->label == NULL ||
+	    (in->proof.kind != PROOF_OWN && in->proof.kind != PROOF_REGISTRAR))
+		return false;
+	return strcmp(in->proof.cert_label, in->label->name) != 0;
+}
+
+static bool
+is_matched(const struct rule_judgement *judgement, size_t rule)
+{
+	size_t i;
+
+	for (i = 0; i < judgement->matched_count && i < RULE_MATCHES_MAX; i++)
+		if (judgement->matched[i] == rule)
+			return true;
+	return false;
+}
+
+/* false: there are too many. */
+static bool
+add_demand(struct rule_judgement *out, const struct rule_demand *demand)
+{
+	size_t i;
+
+	for (i = 0; i < out->demand_count; i++)
+		if (out->demands[i].rule == demand->rule)
+			return true;
+	if (out->demand_count == RULE_DEMANDS_MAX)
+		return false;
+	out->demands[out->demand_count++] = *demand;
+	return true;
+}
+
+static void
+add_denial(struct rule_judgement *out, const struct rule_judgement *more, bool crowded)
+{
+	if (out->result == RULES_DENY || (more->result != RULES_DENY && !crowded))
+		return;
+	out->result = RULES_DENY;
+	out->decided_by = more->decided_by;
+	out->limited = more->limited;
+	out->crowded = more->crowded || crowded;
+}
+
+/* Both hold: what either denies is denied, what either asks is asked. */
+static void
+add_judgement(struct rule_judgement *out, const struct rule_judgement *more)
+{
+	bool room = true;
+	size_t i;
+
+	for (i = 0; i < more->demand_count; i++)
+		room = add_demand(out, &more->demands[i]) && room;
+	add_denial(out, more, !room);
+	if (!out->waived && more->waived) {
+		out->waived = true;
+		out->waived_by = more->waived_by;
+		out->waived_limit = more->waived_limit;
+	}
+	if (!out->approve && more->approve) {
+		out->approve = true;
+		out->approve_by = more->approve_by;
+	}
+	if (more->lifetime_s != 0 && (out->lifetime_s == 0 || more->lifetime_s < out->lifetime_s))
+		out->lifetime_s = more->lifetime_s;
+	for (i = 0; i < more->matched_count && i < RULE_MATCHES_MAX; i++) {
+		if (is_matched(out, more->matched[i]))
+			continue;
+		if (out->matched_count < RULE_MATCHES_MAX)
+			out->matched[out->matched_count] = more->matched[i];
+		out->matched_count++;
+	}
+	if (more->looked_at > out->looked_at)
+		out->looked_at = more->looked_at;
+}
+
 void
 decide_rules(const struct decide_input *in, struct rule_judgement *out)
 {
 	struct rule_facts facts = in->facts;
+	struct rule_judgement first;
 
 	*out = (struct rule_judgement){ .result = RULES_NONE };
 	if (!has_one_asset(in))
@@ -21,6 +101,11 @@ decide_rules(const struct decide_input *in, struct rule_judgement *out)
 	facts.now_s = in->now_s;
 	facts.waive = find_exception(in, 0, EXCEPTION_RULES) != NULL;
 	policy_rules_judge(in->rules, &facts, out);
+	if (out->result == RULES_NONE || !is_new_to_label(in))
+		return;
+	facts.op = POLICY_ENROLL;
+	policy_rules_judge(in->rules, &facts, &first);
+	add_judgement(out, &first);
 }
 
 /* Why the rule at this place denies; past the last one nothing allows. */

@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "policy/import_record.h"
+#include "policy/import_mapped.h"
 
 /*
  * One record (RFC 4180, section 2) may come in several lines. Its characters
@@ -116,12 +116,35 @@ has_column(const struct import_reader *reader, enum import_column column)
 	return false;
 }
 
+/* Another system's: a column that is used must be there once. */
+static int
+read_their_header(struct import_reader *reader, struct err *e)
+{
+	size_t i;
+	int column;
+
+	for (i = 0; i < reader->field_count; i++) {
+		column = import_seen_column(reader, field_at(reader, i), e);
+		if (column < 0)
+			return -1;
+		if ((size_t)column < i && import_seen_read(reader, (size_t)column))
+			return err_set(e, ERR_MALFORMED, "column %s: it occurs twice",
+				import_seen_folded(reader, (size_t)column));
+		reader->their_columns[i] = (size_t)column;
+	}
+	reader->column_count = reader->field_count;
+	reader->has_header = true;
+	return 0;
+}
+
 static int
 read_header(struct import_reader *reader, struct err *e)
 {
 	enum import_column column;
 	size_t i;
 
+	if (reader->map != NULL)
+		return read_their_header(reader, e);
 	reader->column_count = 0;
 	for (i = 0; i < reader->field_count; i++) {
 		if (import_column_of(field_at(reader, i), &column, e) != 0)
@@ -137,16 +160,31 @@ read_header(struct import_reader *reader, struct err *e)
 	return 0;
 }
 
+static struct bytes
+their_text(void *arg, const char *folded)
+{
+	const struct import_reader *reader = arg;
+	size_t i;
+
+	for (i = 0; i < reader->field_count; i++)
+		if (strcmp(import_seen_folded(reader, reader->their_columns[i]), folded) == 0)
+			return field_at(reader, i);
+	return bytes_of(NULL, 0);
+}
+
 static int
 read_record(struct import_reader *reader, struct import_record *out, struct err *e)
 {
-	struct import_record record = { .line = reader->record_line };
+	struct import_record record = { .line = reader->record_line, .absent = IMPORT_OPTIONAL };
+	struct map_fields fields = { their_text, reader };
 	size_t i;
 
 	if (reader->field_count != reader->column_count)
 		return err_set(e, ERR_MALFORMED, "%zu fields, but the header has %zu", reader->field_count,
 			reader->column_count);
-	for (i = 0; i < reader->field_count; i++)
+	if (reader->map != NULL && import_map_apply(reader->map, &fields, &record, e) != 0)
+		return -1;
+	for (i = 0; reader->map == NULL && i < reader->field_count; i++)
 		if (import_set(&record, reader->columns[i], field_at(reader, i), e) != 0)
 			return -1;
 	if (import_finish(reader, &record, e) != 0)
@@ -155,11 +193,15 @@ read_record(struct import_reader *reader, struct import_record *out, struct err 
 	return 0;
 }
 
-int
-import_csv_feed(struct import_reader *reader, struct bytes line, struct import_record *out, bool *have, struct err *e)
+struct bytes
+import_reader_field(const struct import_reader *reader, size_t at)
 {
-	int rc;
+	return at < reader->field_count ? field_at(reader, at) : bytes_of(NULL, 0);
+}
 
+int
+import_csv_fields(struct import_reader *reader, struct bytes line, bool *have, struct err *e)
+{
 	*have = false;
 	if (!reader->in_quotes) {
 		if (line.len == 0)
@@ -172,8 +214,19 @@ import_csv_feed(struct import_reader *reader, struct bytes line, struct import_r
 		reader->in_quotes = false;
 		return -1;
 	}
-	if (reader->in_quotes)
-		return 0;
+	*have = !reader->in_quotes;
+	return 0;
+}
+
+int
+import_csv_feed(struct import_reader *reader, struct bytes line, struct import_record *out, bool *have, struct err *e)
+{
+	int rc = import_csv_fields(reader, line, have, e);
+	bool complete = *have;
+
+	*have = false;
+	if (rc != 0 || !complete)
+		return rc;
 	if (!reader->has_header)
 		return read_header(reader, e);
 	rc = read_record(reader, out, e);

@@ -1,9 +1,10 @@
+#include <stdio.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "base/text.h"
-#include "policy/import_record.h"
+#include "policy/import_mapped.h"
 
 DEFINE_CLEANUP(json, json_t *, json_decref);
 
@@ -84,13 +85,79 @@ parse(struct bytes line, json_t **out, struct err *e)
 	return 0;
 }
 
+#define NUMBER_MAX 24
+#define NUMBERS_MAX 64
+
+/* An object as fields; numbers and truth values as text, which lives here. */
+struct members {
+	json_t *object;
+	char numbers[NUMBERS_MAX][NUMBER_MAX];
+	size_t number_count;
+	const char *nested; /* the first column that the map reads and that holds no single value; NULL: none */
+};
+
+static struct bytes
+member_text(void *arg, const char *folded)
+{
+	struct members *m = arg;
+	char name[MAP_NAME_MAX];
+	void *at;
+
+	for (at = json_object_iter(m->object); at != NULL; at = json_object_iter_next(m->object, at)) {
+		const json_t *value = json_object_iter_value(at);
+
+		import_map_fold(bytes_of_text(json_object_iter_key(at)), name);
+		if (strcmp(name, folded) != 0 || json_is_null(value))
+			continue;
+		if (json_is_string(value))
+			return bytes_of(json_string_value(value), json_string_length(value));
+		if (json_is_boolean(value))
+			return bytes_of_text(json_is_true(value) ? "true" : "false");
+		if (!json_is_integer(value) || m->number_count == NUMBERS_MAX) {
+			m->nested = json_object_iter_key(at);
+			continue;
+		}
+		(void)snprintf(m->numbers[m->number_count], NUMBER_MAX, "%" JSON_INTEGER_FORMAT,
+			json_integer_value(value));
+		return bytes_of_text(m->numbers[m->number_count++]);
+	}
+	return bytes_of(NULL, 0);
+}
+
+static int
+set_mapped(struct import_reader *reader, json_t *object, struct import_record *record, struct err *e)
+{
+	struct members members = { .object = object };
+	struct map_fields fields = { member_text, &members };
+	void *at;
+
+	for (at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at))
+		if (import_seen_column(reader, bytes_of_text(json_object_iter_key(at)), e) < 0)
+			return -1;
+	if (import_map_apply(reader->map, &fields, record, e) != 0)
+		return -1;
+	if (members.nested == NULL)
+		return 0;
+	return err_set(e, ERR_MALFORMED, "column %.60s: it must be a text, a whole number, or true or false", members.nested);
+}
+
+static int
+set_ours(json_t *object, struct import_record *record, struct err *e)
+{
+	void *at;
+
+	for (at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at))
+		if (set_member(record, json_object_iter_key(at), json_object_iter_value(at), e) != 0)
+			return -1;
+	return 0;
+}
+
 int
 import_json_feed(struct import_reader *reader, struct bytes line, struct import_record *out, bool *have,
 	struct err *e)
 {
-	struct import_record record = { .line = reader->line };
+	struct import_record record = { .line = reader->line, .absent = IMPORT_OPTIONAL };
 	CLEANUP(json) json_t *object = NULL;
-	void *at;
 
 	*have = false;
 	reader->record_line = reader->line;
@@ -100,9 +167,8 @@ import_json_feed(struct import_reader *reader, struct bytes line, struct import_
 		return 0;
 	if (parse(line, &object, e) != 0)
 		return -1;
-	for (at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at))
-		if (set_member(&record, json_object_iter_key(at), json_object_iter_value(at), e) != 0)
-			return -1;
+	if ((reader->map != NULL ? set_mapped(reader, object, &record, e) : set_ours(object, &record, e)) != 0)
+		return -1;
 	if (import_finish(reader, &record, e) != 0)
 		return -1;
 	*out = record;

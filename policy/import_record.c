@@ -312,11 +312,32 @@ turns_text(struct bytes value)
 	return false;
 }
 
+/* What it clears of "absent". No state, holding or tier is written as an empty text. */
+static unsigned
+presence(enum import_column column, bool empty)
+{
+	static const unsigned bits[IMPORT_COLUMN_KINDS] = {
+		[COLUMN_MANUFACTURER] = IMPORT_MANUFACTURER,
+		[COLUMN_MODEL] = IMPORT_MODEL,
+		[COLUMN_SERIAL] = IMPORT_SERIAL,
+		[COLUMN_CLASS] = IMPORT_CLASS,
+		[COLUMN_SITE] = IMPORT_SITE,
+		[COLUMN_HOSTNAME] = IMPORT_HOSTNAME,
+		[COLUMN_HOLDING] = IMPORT_HOLDING,
+		[COLUMN_TIER] = IMPORT_TIER,
+		[COLUMN_SOURCE] = IMPORT_SOURCE,
+		[COLUMN_SOURCE_KEY] = IMPORT_SOURCE_KEY,
+	};
+
+	return empty && (column == COLUMN_HOLDING || column == COLUMN_TIER) ? 0 : bits[column];
+}
+
 int
 import_set(struct import_record *record, enum import_column column, struct bytes value, struct err *e)
 {
 	int result;
 
+	record->absent &= ~presence(column, value.len == 0);
 	if (value.len == 0)
 		return 0;
 	if (!columns[column].prose && turns_text(value))

@@ -60,6 +60,7 @@ struct asset {
 	char source[REG_TEXT_MAX];     /* where the record came from; unique with source_key */
 	char source_key[REG_TEXT_MAX];
 	enum asset_state state;
+	enum asset_state prior_state;  /* TRANSFER_PENDING: where it was when it was offered; else not looked at */
 	enum asset_holding holding;
 	int tier;             /* risk, 0-3 */
 	int64_t version;      /* grows with every change */

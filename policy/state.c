@@ -11,7 +11,8 @@ static const struct state_rules rules[ASSET_STATES] = {
 	[ASSET_DEPLOYED] = { .enroll = true, .renewal = RENEWAL_YES },
 	[ASSET_REPAIR] = { .renewal = RENEWAL_GRACE },
 	[ASSET_QUARANTINED] = { .renewal = RENEWAL_NO, .on_entry = ENTRY_HOLD },
-	/* The old owner's, until the new one accepts; accepting moves the asset on. */
+	/* The old owner's, until the new one accepts; accepting moves the asset on. An offer gives nothing that the
+	   asset did not have: its prior state has to allow a renewal too (decide_asset.c). */
 	[ASSET_TRANSFER_PENDING] = { .renewal = RENEWAL_YES },
 	[ASSET_LOST] = { .renewal = RENEWAL_NO, .on_entry = ENTRY_REVOKE, .alert = true },
 	[ASSET_STOLEN] = { .renewal = RENEWAL_NO, .on_entry = ENTRY_REVOKE, .alert = true },

@@ -397,6 +397,24 @@ approval_drop_exception(struct tx *tx, int64_t exception_id, const char *actor, 
 	return query_run(&q, e);
 }
 
+/*
+ * Also when the asset is back in that state by now: what was asked for in its first theft says nothing of the
+ * second. The one that is being carried out is among them; it is put down as used after this.
+ */
+int
+approval_drop_state(struct tx *tx, const struct state_change *change, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"UPDATE approval SET state = ?2, decided_by = ?3, decided_s = ?4"
+		" WHERE state < 2 AND state = 0 AND asset_id = ?1 AND exception_id IS NULL");
+
+	query_int(&q, change->asset_id);
+	query_int(&q, APPROVAL_REFUSED);
+	query_text_cut(&q, change->actor, STORE_NAME_MAX);
+	query_int(&q, change->now_s);
+	return query_run(&q, e);
+}
+
 int
 approval_of_digest(struct tx *tx, const uint8_t digest[32], int64_t now_s, int64_t *id, enum approval_state *state,
 	struct err *e)

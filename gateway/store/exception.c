@@ -223,8 +223,12 @@ exception_needs(struct tx *tx, int64_t id, int *out, struct err *e)
 static int
 put_exception_state(struct tx *tx, int64_t id, enum exception_state state, const char *approved_by, struct err *e)
 {
+	/* What it needs from now on is what it got: more than it was asked with, when the risk had risen until then. */
 	CLEANUP(query) struct query q = query_of(tx->conn,
-		"UPDATE exception SET state = ?2, approved_by = coalesce(?3, approved_by) WHERE id = ?1");
+		"UPDATE exception SET state = ?2, approved_by = coalesce(?3, approved_by), approvals_needed ="
+		" max(approvals_needed, CASE WHEN ?3 IS NULL THEN 0 ELSE (SELECT count(*) FROM approval p"
+		" CROSS JOIN approval_vote v ON v.approval_id = p.id WHERE p.state = 0 AND p.state < 2"
+		" AND p.exception_id = ?1 AND v.approves = 1) END) WHERE id = ?1");
 
 	query_int(&q, id);
 	query_int(&q, state);

@@ -2,7 +2,10 @@
 
 /* Exceptions in force, their uses, and the list. */
 
-#define IN_FORCE "x.state = 1 AND x.expires_s > ?4 AND x.uses < x.max_uses AND (x.label = '*' OR x.label = ?3)"
+/* One operator's word is not enough for an asset of tier 3, also when it became one after it was given. */
+#define IN_FORCE \
+	"x.state = 1 AND x.expires_s > ?4 AND x.uses < x.max_uses AND (x.label = '*' OR x.label = ?3)" \
+	" AND (x.approvals_needed > 1 OR NOT EXISTS (SELECT 1 FROM asset WHERE id = ?1 AND tier = 3))"
 #define FORCE_COLUMNS "SELECT x.id, x.waives, x.ticket, x.approved_by, x.expires_s FROM exception x "
 
 int

@@ -1,4 +1,4 @@
-#include "gateway/store/sqlite_internal.h"
+#include "gateway/store/import_internal.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -77,7 +77,7 @@ find_owner(struct tx *tx, struct import *im, const char *name, struct err *e)
 	if (rc == 1)
 		im->owner_id = query_get_int(&q);
 	else if (rc == 0 && !im->job->create_owners)
-		return err_set(e, ERR_DENIED, "there is no owner %s", name);
+		return err_set(e, ERR_DENIED, "there is no owner %s; --create-owners adds those that are missing", name);
 	else if (rc == 0)
 		rc = add_owner(tx, im, name, e);
 	if (rc < 0)
@@ -206,12 +206,21 @@ update_asset(struct tx *tx, const struct import *im, const struct asset *in, int
 /* One record. */
 
 static int
+check_not_offered(const struct import_record *rec, struct err *e)
+{
+	if (rec->asset.state != ASSET_TRANSFER_PENDING)
+		return 0;
+	return err_set(e, ERR_DENIED, "asset %s: an asset becomes %s by an offer to another owner: use \"transfer offer\"",
+		rec->asset.tag, asset_state_name(rec->asset.state));
+}
+
+static int
 add(struct tx *tx, struct import *im, const struct import_record *rec, struct err *e)
 {
 	bool anchors;
 	int64_t id;
 
-	if (check_serial(tx, &rec->asset, 0, e) != 0)
+	if (check_not_offered(rec, e) != 0 || check_serial(tx, &rec->asset, 0, e) != 0)
 		return -1;
 	if (insert_asset(tx, im, &rec->asset, e) != 0)
 		return -1;
@@ -224,22 +233,6 @@ add(struct tx *tx, struct import *im, const struct import_record *rec, struct er
 	return seen_add(&im->seen, id, rec->asset.tag, e);
 }
 
-static bool
-same_identity(const struct asset *a, const struct asset *b)
-{
-	return strcmp(a->tag, b->tag) == 0 && strcmp(a->manufacturer, b->manufacturer) == 0 &&
-		strcmp(a->serial, b->serial) == 0;
-}
-
-static bool
-same_fields(const struct asset *a, const struct asset *b)
-{
-	return same_identity(a, b) && strcmp(a->model, b->model) == 0 &&
-		strcmp(a->class_name, b->class_name) == 0 && strcmp(a->site, b->site) == 0 &&
-		strcmp(a->hostname, b->hostname) == 0 && strcmp(a->source, b->source) == 0 &&
-		strcmp(a->source_key, b->source_key) == 0 && a->holding == b->holding && a->tier == b->tier;
-}
-
 /* *moves: the record names another state, and an import may bring it about. */
 static int
 check_state(const struct import_record *rec, const struct asset *found, bool *moves, struct err *e)
@@ -250,6 +243,8 @@ check_state(const struct import_record *rec, const struct asset *found, bool *mo
 	if (state_locked(found->state))
 		return err_set(e, ERR_DENIED, "asset %s is %s, and an import does not change that", found->tag,
 			asset_state_name(found->state));
+	if (check_not_offered(rec, e) != 0)
+		return -1;
 	if (asset_state_move(found->state, rec->asset.state, e) != 0)
 		return err_prefix(e, "asset %s", found->tag);
 	return 0;
@@ -259,7 +254,7 @@ static int
 check_identity(struct tx *tx, const struct import *im, const struct asset *in, const struct asset *found,
 	struct err *e)
 {
-	if (same_identity(in, found) && im->owner_id == found->owner_id)
+	if (import_same_identity(in, found) && im->owner_id == found->owner_id)
 		return 0;
 	if (state_locked(found->state))
 		return err_set(e, ERR_DENIED, "asset %s is %s and keeps its tag, manufacturer, serial and owner",
@@ -267,7 +262,7 @@ check_identity(struct tx *tx, const struct import *im, const struct asset *in, c
 	if (found->state == ASSET_TRANSFER_PENDING && im->owner_id != found->owner_id)
 		return err_set(e, ERR_DENIED, "asset %s is being transferred: its new owner accepts it, or it is cancelled",
 			found->tag);
-	return same_identity(in, found) ? 0 : check_serial(tx, in, found->id, e);
+	return import_same_identity(in, found) ? 0 : check_serial(tx, in, found->id, e);
 }
 
 static int
@@ -291,76 +286,53 @@ move_state(struct tx *tx, struct import *im, const struct import_record *rec, co
 }
 
 /*
- * What decides about certificates leaves a row for each asset; the rest is in the batch's own row.
- * New assets leave none: they hold nothing yet, and a first import has a million.
+ * Its certificates stay good: the device is the same, and an import tells what has come about already. So it takes
+ * up room at its new owner's, even more than there is. All else that the old owner had on it ends.
  */
 static int
-audit_change(struct tx *tx, const struct import *im, const struct import_record *rec, const struct asset *found,
-	bool anchors, bool moves, struct err *e)
+change_owner(struct tx *tx, struct import *im, struct import_change *change, struct err *e)
 {
-	CLEANUP(buf) struct buf detail = {0};
+	int64_t id = change->found->id;
 
-	if (!anchors && !moves && im->owner_id == found->owner_id && same_identity(&rec->asset, found))
-		return 0;
-	json_open(&detail);
-	json_text(&detail, "import", im->job->source);
-	json_int(&detail, "line", rec->line);
-	if (moves) {
-		json_text(&detail, "from", asset_state_name(found->state));
-		json_text(&detail, "to", asset_state_name(rec->asset.state));
-	}
-	if (im->owner_id != found->owner_id)
-		json_text(&detail, "new_owner", rec->owner);
-	if (!same_identity(&rec->asset, found))
-		json_text(&detail, "was", found->tag);
-	if (anchors)
-		json_int(&detail, "anchors_replaced", (int64_t)rec->anchor_count);
-	json_close(&detail);
-	if (buf_failed(&detail))
-		return err_set(e, ERR_NOMEM, "audit row");
-	return chain_append(tx, im->job->now_s, im->job->actor, "asset.import", rec->asset.tag, buf_text(&detail), e);
-}
-
-/* Its certificates stay good, so it takes up room at its new owner's, even more than there is. */
-static int
-change_owner(struct tx *tx, struct import *im, const struct asset *found, struct err *e)
-{
-	if (im->owner_id == found->owner_id)
+	if (im->owner_id == change->found->owner_id)
 		return 0;
 	im->gate.moved++;
-	return quota_leave(tx, found->id, e) != 0 ? -1 : quota_fill(tx, found->id, im->job->now_s, e);
+	if (transfer_end_rights(tx, id, im->job->actor, im->job->now_s, &change->ended, e) != 0)
+		return -1;
+	return quota_leave(tx, id, e) != 0 ? -1 : quota_fill(tx, id, im->job->now_s, e);
 }
 
 static int
 update(struct tx *tx, struct import *im, const struct import_record *rec, const struct asset *found,
 	struct err *e)
 {
-	bool fields = !same_fields(&rec->asset, found) || im->owner_id != found->owner_id, anchors, moves;
+	bool fields = !import_same_fields(&rec->asset, found) || im->owner_id != found->owner_id;
+	struct import_change change = {.job = im->job, .rec = rec, .found = found, .owner_id = im->owner_id};
 
-	if (check_identity(tx, im, &rec->asset, found, e) != 0 || check_state(rec, found, &moves, e) != 0)
+	if (check_identity(tx, im, &rec->asset, found, e) != 0 || check_state(rec, found, &change.moves, e) != 0)
 		return -1;
-	if (import_compare_anchors(tx, rec, found->id, state_locked(found->state), &anchors, e) != 0)
+	if (import_compare_anchors(tx, rec, found->id, state_locked(found->state), &change.anchors, e) != 0)
 		return -1;
-	if (!fields && !anchors && !moves) {
+	if (!fields && !change.anchors && !change.moves) {
 		im->sum.unchanged++;
 		return 0;
 	}
 	if (seen_add(&im->seen, found->id, rec->asset.tag, e) != 0)
 		return -1;
-	if ((fields || anchors) && update_asset(tx, im, &rec->asset, found->id, e) != 0)
+	if ((fields || change.anchors) && update_asset(tx, im, &rec->asset, found->id, e) != 0)
 		return -1;
-	if (change_owner(tx, im, found, e) != 0)
+	if (change_owner(tx, im, &change, e) != 0)
 		return -1;
-	if (anchors && import_replace_anchors(tx, rec, found->id, e) != 0)
+	if (change.anchors && import_replace_anchors(tx, rec, found->id, e) != 0)
 		return -1;
-	if (moves && move_state(tx, im, rec, found, e) != 0)
+	if (change.moves && move_state(tx, im, rec, found, e) != 0)
 		return -1;
 	im->sum.updated++;
-	return audit_change(tx, im, rec, found, anchors, moves, e);
+	return import_append_change(tx, &change, e);
 }
 
 static int
-import_one(struct tx *tx, struct import *im, const struct import_record *rec, struct err *e)
+import_one(struct tx *tx, struct import *im, struct import_record *rec, struct err *e)
 {
 	struct asset found;
 	int rc;
@@ -370,7 +342,10 @@ import_one(struct tx *tx, struct import *im, const struct import_record *rec, st
 	rc = match(tx, &rec->asset, &found, e);
 	if (rc < 0)
 		return -1;
-	return rc == 1 ? update(tx, im, rec, &found, e) : add(tx, im, rec, e);
+	if (rc == 0)
+		return add(tx, im, rec, e);
+	import_merge(rec, &found);
+	return update(tx, im, rec, &found, e);
 }
 
 static int
@@ -407,7 +382,8 @@ import_job(struct tx *tx, void *arg, struct err *e)
 	}
 	if (rc < 0)
 		return -1;
-	if (im->job->dry_run || im->probe)
+	im->gate.waits = im->gate.moved > 0 && im->job->large > 0 && im->gate.approval_id == 0;
+	if (im->job->dry_run || im->probe || im->gate.waits)
 		return JOB_UNDO;
 	return append_audit(tx, im, e);
 }
@@ -448,30 +424,56 @@ probe(struct store *store, struct import *im, struct err *e)
 	return rc != 0 ? -1 : stage_rewind(im->stage, e);
 }
 
-/* Whether the import may go in now; a large one with a second operator's word only. */
+/* With a second operator's word only. tried: it is known that it would go in. */
 static int
-admit(struct store *store, struct import *im, struct err *e)
+admit(struct store *store, struct import *im, bool tried, struct err *e)
 {
-	const struct import_job *job = im->job;
 	int rc;
 
-	im->gate.job = job;
-	if (job->large <= 0 || im->gate.records <= job->large || job->dry_run)
-		return 0;
-	if (stage_digest(im->stage, job, im->gate.digest, e) != 0)
+	if (stage_digest(im->stage, im->job, im->gate.digest, e) != 0)
 		return -1;
 	rc = import_gate_find(store, &im->gate, e);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
-	return probe(store, im, e) != 0 ? -1 : import_gate_ask(store, &im->gate, e);
+	return !tried && probe(store, im, e) != 0 ? -1 : import_gate_ask(store, &im->gate, e);
+}
+
+static int
+apply(struct store *store, struct import *im, struct err *e)
+{
+	int rc;
+
+	im->gate.moved = 0;
+	im->sum = (struct import_summary){0};
+	im->revoked = 0;
+	im->owner_id = 0;
+	atomic_store(&im->done, 0);
+	rc = writer_call(&store->writer, import_job, im, tick, e);
+	free(im->seen.bits);
+	im->seen = (struct seen){0};
+	return rc;
+}
+
+/* A large one is known by its number; that it moves assets between owners only once it has been applied. */
+static int
+run(struct store *store, struct import *im, struct err *e)
+{
+	const struct import_job *job = im->job;
+
+	if (!job->dry_run && job->large > 0 && im->gate.records > job->large && admit(store, im, false, e) != 0)
+		return -1;
+	if (apply(store, im, e) != 0)
+		return -1;
+	if (job->dry_run || !im->gate.waits)
+		return 0;
+	return admit(store, im, true, e) != 0 ? -1 : apply(store, im, e);
 }
 
 int
 sqlite_import(struct store *store, const struct import_job *job, struct import_summary *out, struct err *e)
 {
 	CLEANUP(stage) struct stage *stage = NULL;
-	struct import im = {.job = job};
-	int rc;
+	struct import im = {.job = job, .gate.job = job};
 
 	if (store->read_only)
 		return err_set(e, ERR_UPSTREAM, "database: opened for reading only");
@@ -480,15 +482,10 @@ sqlite_import(struct store *store, const struct import_job *job, struct import_s
 	im.stage = stage;
 	if (gather(&im, e) != 0)
 		return -1;
-	if (admit(store, &im, e) != 0) {
+	if (run(store, &im, e) != 0) {
 		out->approval_id = im.gate.approval_id;
 		return -1;
 	}
-	im.gate.moved = 0;
-	rc = writer_call(&store->writer, import_job, &im, tick, e);
-	free(im.seen.bits);
-	if (rc != 0)
-		return -1;
 	tick(&im);
 	im.sum.approval_id = 0;
 	*out = im.sum;

@@ -1,4 +1,4 @@
-#include "gateway/store/sqlite_internal.h"
+#include "gateway/store/import_internal.h"
 
 #include <stdio.h>
 

@@ -52,7 +52,7 @@ has_place(struct conn *conn, int64_t asset_id, const char *profile, int64_t now_
 
 int
 sqlite_quota(struct store_read *read, int64_t owner_id, const char *profile, int64_t asset_id, int64_t now_s,
-	int64_t *limit, int64_t *used, struct err *e)
+	int64_t *limit, int64_t *used, bool *held, struct err *e)
 {
 	struct numbers n;
 	int rc = find_quota(&read->conn, owner_id, profile, now_s, &n, e), own;
@@ -64,6 +64,7 @@ sqlite_quota(struct store_read *read, int64_t owner_id, const char *profile, int
 		return -1;
 	*limit = n.most;
 	*used = n.used - own;
+	*held = own == 1;
 	return 1;
 }
 

@@ -393,6 +393,17 @@ append_audit(struct tx *tx, const struct recording *r, struct err *e)
 		buf_text(&detail), e);
 }
 
+/* What a CA elsewhere is asked for, or has given: intent.c. */
+static int
+keep_intent(struct tx *tx, struct recording *r, struct err *e)
+{
+	int rc = intent_make(tx, r->o, r->request_id, e);
+
+	if (rc == 0)
+		rc = intent_fulfil(tx, r->o, r->request_id, r->cert_id, e);
+	return rc == CLAIM_LOST ? give_up(r, STORE_EXISTS) : rc;
+}
+
 /* Ownership's part: see the files that check_claims() names. */
 static int
 keep_claims(struct tx *tx, const struct recording *r, struct err *e)
@@ -427,6 +438,8 @@ record_known(struct tx *tx, struct recording *r, struct err *e)
 		rc = claim_keep_challenge(tx, r->o, r->request_id, e);
 	if (rc == 0)
 		rc = finish_request(tx, r, e);
+	if (rc == 0)
+		rc = keep_intent(tx, r, e);
 	return rc == 0 ? keep_claims(tx, r, e) : rc;
 }
 

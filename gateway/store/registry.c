@@ -22,6 +22,31 @@ struct owner_write {
 	int64_t now_s;
 };
 
+/* 1: the owner is leaving, and when is known; 0, -1. */
+static int
+is_leaving(struct tx *tx, const char *name, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"SELECT 1 FROM owner WHERE name = ?1 AND status = 2 AND offboard_end_s <> 0");
+
+	query_text(&q, name);
+	return query_row(&q, e);
+}
+
+/* An owner that leaves without an end would go on renewing for ever. */
+static int
+check_leaving(struct tx *tx, const struct owner *o, struct err *e)
+{
+	int rc;
+
+	if (o->status != OWNER_OFFBOARDING || o->offboard_end_s != 0)
+		return 0;
+	rc = is_leaving(tx, o->name, e);
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	return err_set(e, ERR_DENIED, "an owner begins to leave with \"owner offboard\", which says when its grace ends");
+}
+
 static int
 owner_job(struct tx *tx, void *arg, struct err *e)
 {
@@ -37,6 +62,8 @@ owner_job(struct tx *tx, void *arg, struct err *e)
 		" offboard_end_s = CASE WHEN excluded.status <> 2 THEN 0 WHEN excluded.offboard_end_s <> 0"
 		" THEN excluded.offboard_end_s ELSE offboard_end_s END");
 
+	if (check_leaving(tx, o, e) != 0)
+		return -1;
 	query_text(&q, o->name);
 	query_int(&q, o->kind);
 	query_int(&q, o->status);
@@ -76,10 +103,13 @@ struct state_write {
 	int64_t touched;
 };
 
-/* The contract's word for a move that one operator alone does not make. */
+/* What is not for one operator's hand: the contract's word for a move that needs two, and an offer's own state. */
 static int
 check_one_operator(enum asset_state from, enum asset_state to, struct err *e)
 {
+	if (to == ASSET_TRANSFER_PENDING)
+		return err_set(e, ERR_DENIED, "an asset becomes %s by an offer to another owner: use \"transfer offer\"",
+			asset_state_name(to));
 	if (!asset_state_move_four_eyes(from, to))
 		return 0;
 	return err_set(e, ERR_DENIED, "needs a second operator: from %s to %s", asset_state_name(from),

@@ -17,6 +17,7 @@ row_asset(struct query *q, struct asset *out)
 	query_get_text(q, out->source, sizeof out->source);
 	query_get_text(q, out->source_key, sizeof out->source_key);
 	out->state = (enum asset_state)query_get_int(q);
+	out->prior_state = (enum asset_state)query_get_int(q);
 	out->holding = (enum asset_holding)query_get_int(q);
 	out->tier = (int)query_get_int(q);
 	out->version = query_get_int(q);

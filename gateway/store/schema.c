@@ -353,11 +353,13 @@ static const char SCHEMA_7_EVIDENCE[] =
 	" json TEXT NOT NULL"
 	") STRICT;"
 	"CREATE TABLE ak ("
-	" spki_sha256 BLOB NOT NULL PRIMARY KEY,"
+	" spki_sha256 BLOB NOT NULL,"
+	" attester TEXT NOT NULL,"
 	" ek_sha256 TEXT NOT NULL,"
 	" asset_id INTEGER NOT NULL REFERENCES asset (id),"
 	" bound_s INTEGER NOT NULL,"
-	" expires_s INTEGER NOT NULL"
+	" expires_s INTEGER NOT NULL,"
+	" PRIMARY KEY (spki_sha256, attester)"
 	") STRICT, WITHOUT ROWID;"
 	"CREATE INDEX ak_expiry ON ak (expires_s);"
 	"CREATE TABLE policy ("
@@ -377,6 +379,54 @@ static const char SCHEMA_8_SHORT_KEYS[] =
 	"CREATE INDEX certificate_key ON certificate (substr(spki_sha256, 1, 8));" /* CERT_OF_KEY */
 	"PRAGMA user_version = 8;";
 
+/* CAs elsewhere: see intent.h. */
+static const char SCHEMA_9_INTENTS[] =
+	"CREATE TABLE intent ("
+	" id INTEGER PRIMARY KEY,"
+	" request_id INTEGER NOT NULL REFERENCES request (id),"
+	" number INTEGER NOT NULL," /* among the request's, from 0 */
+	" ca TEXT NOT NULL,"
+	" ca_request_id TEXT NOT NULL UNIQUE,"
+	" state INTEGER NOT NULL DEFAULT 0,"
+	" reference TEXT NOT NULL DEFAULT '',"
+	" spec_json TEXT NOT NULL,"
+	" spki BLOB NOT NULL,"
+	" key_kind INTEGER NOT NULL,"
+	" created_s INTEGER NOT NULL,"
+	" updated_s INTEGER NOT NULL,"
+	" next_try_s INTEGER NOT NULL,"
+	" tries INTEGER NOT NULL DEFAULT 0,"
+	" error TEXT NOT NULL DEFAULT '',"
+	" certificate_id INTEGER REFERENCES certificate (id),"
+	" UNIQUE (request_id, number)"
+	") STRICT;"
+	/* Those that are over, by far the most, are in neither. */
+	"CREATE UNIQUE INDEX intent_active_request ON intent (request_id) WHERE state < 4;"
+	"CREATE INDEX intent_active ON intent (ca, id) WHERE state < 4;"
+	"CREATE INDEX intent_certificate ON intent (certificate_id) WHERE certificate_id IS NOT NULL;"
+	"CREATE TABLE ca_revocation ("
+	" id INTEGER PRIMARY KEY,"
+	" ca TEXT NOT NULL,"
+	" serial TEXT NOT NULL,"
+	" reason TEXT NOT NULL,"
+	" certificate_id INTEGER REFERENCES certificate (id)," /* NULL: it was never let out */
+	" cert BLOB," /* of one that was never let out */
+	" state INTEGER NOT NULL DEFAULT 0," /* enum revocation_end */
+	" created_s INTEGER NOT NULL,"
+	" next_try_s INTEGER NOT NULL,"
+	" tries INTEGER NOT NULL DEFAULT 0,"
+	" error TEXT NOT NULL DEFAULT '',"
+	" UNIQUE (ca, serial)"
+	") STRICT;"
+	"CREATE INDEX ca_revocation_waiting ON ca_revocation (ca, id) WHERE state = 0;"
+	/* Whatever revokes a certificate: none is forgotten. */
+	"CREATE TRIGGER certificate_revoked_elsewhere AFTER UPDATE OF status ON certificate"
+	" WHEN new.status = 1 AND old.status <> 1 AND EXISTS (SELECT 1 FROM intent WHERE certificate_id = new.id) BEGIN"
+	" INSERT INTO ca_revocation (ca, serial, reason, certificate_id, created_s, next_try_s)"
+	" VALUES (new.ca, new.serial, coalesce(new.revoke_reason, ''), new.id, coalesce(new.revoked_s, 0), 0)"
+	" ON CONFLICT DO NOTHING; END;"
+	"PRAGMA user_version = 9;";
+
 const char *const store_migrations[] = {
 	SCHEMA_1_REGISTRY,
 	SCHEMA_2_ENROLLMENT,
@@ -386,5 +436,6 @@ const char *const store_migrations[] = {
 	SCHEMA_6_OWNERSHIP,
 	SCHEMA_7_EVIDENCE,
 	SCHEMA_8_SHORT_KEYS,
+	SCHEMA_9_INTENTS,
 	NULL,
 };

@@ -189,9 +189,12 @@ struct store {
 int store_write(struct store *store, job_fn fn, void *arg, struct err *e);
 
 /* row.c: columns in the order that the row functions take them. */
+/* 7: transfer_pending, the only state that has one; without a transfer it reads as the first, which allows nothing. */
+#define PRIOR_STATE \
+	"CASE a.state WHEN 7 THEN (SELECT prior_state FROM transfer WHERE asset_id = a.id AND state = 0) ELSE a.state END"
 #define ASSET_COLUMNS \
 	"a.id, a.tag, a.owner_id, a.manufacturer, a.model, a.serial, a.class, a.site, a.hostname, a.source, " \
-	"a.source_key, a.state, a.holding, a.tier, a.version, a.state_since_s, a.created_s"
+	"a.source_key, a.state, " PRIOR_STATE ", a.holding, a.tier, a.version, a.state_since_s, a.created_s"
 #define OWNER_COLUMNS "o.id, o.name, o.kind, o.status, o.contract_end_s, o.contact, o.offboard_end_s, o.operators"
 #define CERT_COLUMNS \
 	"c.id, c.asset_id, c.request_id, a.tag, c.ca, c.label, c.profile, c.serial, c.subject, c.sans, " \
@@ -248,7 +251,14 @@ MUST_USE int store_append(struct tx *tx, int64_t now_s, const char *actor, const
 /* stored: as the tables keep a name, cut to STORE_NAME_MAX. */
 bool store_same_actor(const char *stored, const char *actor);
 
-/* transfer.c. An asset that leaves TRANSFER_PENDING by another way ends its transfer. */
+/* transfer.c. What the old owner had on an asset, beside its certificates: open requests, secrets, exceptions. */
+struct rights_ended {
+	int64_t secrets, requests, exceptions;
+};
+MUST_USE int transfer_end_rights(struct tx *tx, int64_t asset_id, const char *actor, int64_t now_s,
+	struct rights_ended *out, struct err *e);
+void transfer_json_ended(struct buf *b, const struct rights_ended *ended);
+/* An asset that leaves TRANSFER_PENDING by another way ends its transfer. */
 MUST_USE int transfer_abandon(struct tx *tx, const struct state_change *change, struct err *e);
 /* Brings back at most max assets whose transfer's time has ended; *count: how many. */
 MUST_USE int transfer_expire(struct tx *tx, int64_t now_s, int max, int *count, struct err *e);
@@ -299,6 +309,8 @@ MUST_USE int approval_drop_exception(struct tx *tx, int64_t exception_id, const 
 /* In force for these records, a given one rather than one that waits: 1 with *id and *state, 0 none, -1. */
 MUST_USE int approval_of_digest(struct tx *tx, const uint8_t digest[32], int64_t now_s, int64_t *id,
 	enum approval_state *state, struct err *e);
+/* The asset leaves the state from which a move was asked for: what waits is refused. */
+MUST_USE int approval_drop_state(struct tx *tx, const struct state_change *change, struct err *e);
 /* GIVEN to USED, with its audit row. */
 MUST_USE int approval_use(struct tx *tx, int64_t id, const char *subject, const char *actor, int64_t now_s,
 	struct err *e);
@@ -315,10 +327,22 @@ MUST_USE int anchor_key_remember(struct tx *tx, const struct store_outcome *o, s
 /* ak.c: bindings that have ended. */
 MUST_USE int ak_sweep(struct tx *tx, int64_t now_s, int max, int *count, struct err *e);
 
-/* import_anchors.c. *changed: the record names anchors and they are not the asset's. locked: none may go. */
-MUST_USE int import_compare_anchors(struct tx *tx, const struct import_record *rec, int64_t id, bool locked,
-	bool *changed, struct err *e);
-MUST_USE int import_replace_anchors(struct tx *tx, const struct import_record *rec, int64_t id, struct err *e);
+/*
+ * intent.c. CLAIM_LOST: the request has one that is not over; the one to fulfil is over. With neither in the
+ * outcome they do nothing.
+ */
+MUST_USE int intent_make(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e);
+MUST_USE int intent_fulfil(struct tx *tx, const struct store_outcome *o, int64_t request_id, int64_t cert_id,
+	struct err *e);
+/* intent_list.c: for the table of operations. */
+int intent_by_id(struct store_read *read, int64_t id, struct intent_row *out, struct buf *spec, struct buf *spki,
+	struct err *e);
+int intent_of_request(struct store_read *read, int64_t request_id, struct intent_row *out, struct err *e);
+int intent_list(struct store_read *read, const struct intent_filter *filter, intent_cb cb, void *arg, struct err *e);
+int intent_next(struct store_read *read, const char *ca, int64_t *at_s, struct err *e);
+int intent_counts(struct store_read *read, const char *ca, struct intent_counts *out, struct err *e);
+int intent_revocations(struct store_read *read, const char *ca, int64_t due_s, int limit, revocation_cb cb, void *arg,
+	struct err *e);
 
 /*
  * claim.c: what an outcome holds beside its asset. 0 when it may, or CLAIM_LOST
@@ -343,32 +367,6 @@ MUST_USE int request_touch(struct tx *tx, int64_t id, int64_t now_s, int64_t dec
 
 /* registry.c: what was decided about the asset on its old version is stale now. */
 MUST_USE int store_bump(struct tx *tx, int64_t asset_id, struct err *e);
-
-/* import_gate.c: a second operator's word for a large import. */
-struct import_gate {
-	const struct import_job *job;
-	uint8_t digest[32];
-	int64_t records, moved; /* between owners */
-	int64_t approval_id;    /* 0: none is needed, or none is there */
-	bool given;
-};
-/* 1: it may go in, 0: nobody was asked yet, -1: ERR_PENDING, it waits already, or failure. */
-MUST_USE int import_gate_find(struct store *store, struct import_gate *gate, struct err *e);
-/* Always -1: ERR_PENDING when it has asked. */
-MUST_USE int import_gate_ask(struct store *store, struct import_gate *gate, struct err *e);
-/* In the import's own transaction: the approval is still good, and used now. */
-MUST_USE int import_gate_pass(struct tx *tx, const struct import_gate *gate, struct err *e);
-
-/* stage.c: import records in an unlinked file, so that a slow source never holds the writer. */
-struct stage;
-MUST_USE int stage_digest(struct stage *stage, const struct import_job *job, uint8_t out[32], struct err *e);
-MUST_USE int stage_new(const char *folder_of, struct stage **out, struct err *e);
-MUST_USE int stage_put(struct stage *stage, const struct import_record *record, struct err *e);
-MUST_USE int stage_rewind(struct stage *stage, struct err *e);
-/* 1 and *out, 0 at the end, -1. */
-MUST_USE int stage_next(struct stage *stage, struct import_record *out, struct err *e);
-void stage_free(struct stage *stage);
-DEFINE_CLEANUP(stage, struct stage *, stage_free);
 
 /* The operations, by file. */
 int sqlite_read_begin(struct store *store, struct store_read **out, struct err *e);
@@ -437,8 +435,8 @@ int sqlite_anchor_key(struct store_read *read, const struct anchor *anchor, uint
 int sqlite_exceptions(struct store_read *read, const struct asset *asset, const char *label, int64_t now_s,
 	struct exception *out, int max, struct err *e);
 int sqlite_quota(struct store_read *read, int64_t owner_id, const char *profile, int64_t asset_id, int64_t now_s,
-	int64_t *limit, int64_t *used, struct err *e);
-int sqlite_ak_find(struct store_read *read, const uint8_t spki_sha256[32], int64_t now_s, struct ak_row *out,
+	int64_t *limit, int64_t *used, bool *held, struct err *e);
+int sqlite_ak_find(struct store_read *read, const uint8_t spki_sha256[32], const char *attester, int64_t now_s, struct ak_row *out,
 	struct err *e);
 int sqlite_policy_text(struct store_read *read, const char *version, struct buf *out, struct err *e);
 int sqlite_transfer_list(struct store_read *read, const char *asset_tag, bool open, int64_t now_s, transfer_cb cb,

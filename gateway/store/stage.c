@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "gateway/store/sqlite_internal.h"
+#include "gateway/store/import_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@ static const struct field texts[] = {
 #define TEXTS (sizeof texts / sizeof texts[0])
 
 struct numbers { /* the rest of a record; written as it is, so without padding */
-	int64_t line, anchor_count;
+	int64_t line, anchor_count, absent;
 	int32_t state, holding, tier, has_state;
 };
 
@@ -105,6 +105,7 @@ stage_put(struct stage *stage, const struct import_record *record, struct err *e
 		.tier = record->asset.tier,
 		.has_state = record->has_state,
 		.anchor_count = (int64_t)record->anchor_count,
+		.absent = (int64_t)record->absent,
 	};
 	bool ok;
 
@@ -204,6 +205,7 @@ stage_next(struct stage *stage, struct import_record *out, struct err *e)
 	out->asset.holding = (enum asset_holding)n.holding;
 	out->asset.tier = n.tier;
 	out->has_state = n.has_state != 0;
+	out->absent = (unsigned)n.absent;
 	out->anchor_count = (size_t)n.anchor_count;
 	for (size_t i = 0; ok && i < TEXTS; i++)
 		ok = get_text(stage->file, (char *)out + texts[i].offset, texts[i].size);

@@ -127,7 +127,8 @@ state_apply(struct tx *tx, const struct state_change *change, int64_t *touched, 
 {
 	*touched = 0;
 	*lifted = 0;
-	if (put_state(tx, change, e) != 0 || put_transition(tx, change, e) != 0)
+	if (put_state(tx, change, e) != 0 || put_transition(tx, change, e) != 0 ||
+		approval_drop_state(tx, change, e) != 0)
 		return -1;
 	if (change->from == ASSET_TRANSFER_PENDING && transfer_abandon(tx, change, e) != 0)
 		return -1;

@@ -19,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/ossl.h"
+#include "gateway/store/intent.h"
 #include "policy/import.h"
 #include "policy/record.h"
 
@@ -177,6 +178,8 @@ struct store_outcome {
 	   one; when it is full: STORE_STALE. A PENDING place is kept for quota_hold_s. */
 	bool quota;                /* false: not asked, an exception waives it */
 	int64_t quota_hold_s;
+	const struct intent_new *intent; /* PENDING: made with it; when the request has one under way: STORE_EXISTS. NULL: none */
+	int64_t intent_id;      /* ISSUED: the intent that it fulfils; one that is over already: STORE_EXISTS. 0: none */
 	/* ISSUED only */
 	struct bytes cert;      /* DER */
 	const char *ca, *serial, *subject, *sans;
@@ -226,7 +229,7 @@ struct exception_row {
 	enum exception_state state;
 	char requested_by[STORE_NAME_MAX];
 	char approved_by[STORE_SENTENCE_MAX]; /* both, where two are needed, ", " between them */
-	int approvals_needed;            /* 1; 2 for an asset of tier 3, or for an owner that has such assets */
+	int approvals_needed;            /* 1; 2 for an asset of tier 3, or an owner that has such; with 1 it is not in force for those */
 	int64_t created_s, expires_s;    /* expires_s is never 0 */
 	int64_t max_uses, uses;          /* max_uses at least 1 */
 };
@@ -258,14 +261,14 @@ struct approval_row {
 /* An attestation key bound to an endorsement key by ActivateCredential. */
 struct ak_row {
 	uint8_t spki_sha256[32];
-	char ek_sha256[65];     /* hex */
-	int64_t asset_id;       /* whose anchor ek_pub_sha256 it was */
-	int64_t bound_s, expires_s;
+	char attester[REG_TEXT_MAX], ek_sha256[65]; /* by whose settings it was bound, nothing to any other; hex */
+	int64_t asset_id;       /* whose anchor ek_pub_sha256 it was, with the attester as its issuer */
+	int64_t bound_s, expires_s; /* bound_s: since when the TPM was asked */
 };
 
 /* Owners whose grace has ended, and what became of their certificates. */
 struct offboard_report {
-	int64_t owners, assets, revoked;
+	int64_t owners, assets, revoked, transfers; /* transfers: expired */
 };
 
 struct asset_filter {
@@ -323,8 +326,8 @@ struct import_job {
 	int64_t now_s;
 	bool dry_run;         /* everything is checked and counted, nothing stays */
 	bool create_owners;   /* else an unknown owner is an error */
-	int64_t large;        /* more records than this need a second operator: the import then waits (ERR_PENDING names
-	                         the approval), and the same records again, once it is given, go in. 0: never */
+	int64_t large;        /* more records than this, or an asset that changes owner, need a second operator: the import waits
+	                         (ERR_PENDING names the approval); the same again, once it is given, goes in. 0: never */
 	int64_t approval_s;   /* how long such an approval may take */
 };
 struct import_summary {
@@ -347,6 +350,7 @@ struct store_stats {
 
 struct store_ops {
 	const char *name; /* "sqlite" */
+	const struct intent_ops *intents;
 
 	MUST_USE int (*open)(const struct store_settings *settings, struct store **out, struct err *e);
 	void (*close)(struct store *store); /* finishes queued writes */
@@ -390,11 +394,10 @@ struct store_ops {
 	/* Exceptions in force for an asset of this owner under this label, at most max. The count, or -1. */
 	int (*exceptions)(struct store_read *read, const struct asset *asset, const char *label, int64_t now_s,
 		struct exception *out, int max, struct err *e);
-	/* The owner's quota for a profile: 1 with the limit and how many other assets hold a place, 0 there is none. */
+	/* The owner's quota for a profile: 1 with the limit, how many other assets hold a place, *held: this one does; 0 none. */
 	int (*quota)(struct store_read *read, int64_t owner_id, const char *profile, int64_t asset_id, int64_t now_s,
-		int64_t *limit, int64_t *used, struct err *e);
-	int (*ak_find)(struct store_read *read, const uint8_t spki_sha256[32], int64_t now_s, struct ak_row *out,
-		struct err *e);
+		int64_t *limit, int64_t *used, bool *held, struct err *e);
+	int (*ak_find)(struct store_read *, const uint8_t spki_sha256[32], const char *attester, int64_t now_s, struct ak_row *, struct err *);
 	/* The rules and profiles that a policy version stood for, as text appended to out. */
 	int (*policy_text)(struct store_read *read, const char *version, struct buf *out, struct err *e);
 	int (*secret_by_id)(struct store_read *read, int64_t id, struct secret_row *out, struct err *e);
@@ -443,7 +446,7 @@ struct store_ops {
 
 	/* Operators' writes; actor is "operator:<user>". */
 	int (*owner_put)(struct store *, const struct owner *, const char *actor, int64_t now_s, struct err *);
-	/* Moves by asset_state_move() and does what the new state says on entry (revokes or holds certificates). */
+	/* Moves by asset_state_move(), not to TRANSFER_PENDING; on entry certificates are revoked or held as the state says. */
 	int (*asset_set_state)(struct store *, const char *tag, enum asset_state, const char *reason,
 		const char *actor, int64_t now_s, int64_t *revoked, struct err *);
 	/* The same for a move that asset_state_move_four_eyes() names: it waits. *id is the approval's. */
@@ -501,9 +504,9 @@ struct store_ops {
 		int64_t now_s, struct err *);
 	int (*cert_revoke)(struct store *, int64_t id, const char *reason, const char *actor, int64_t now_s,
 		struct err *);
-	/* All or nothing, one transaction. Never moves an asset out of lost, stolen or quarantined, never
-	   revives a tombstone, never gives either another owner: such a line is an error. Re-importing the
-	   same line changes nothing. */
+	/* All or nothing, one transaction. Never moves an asset out of lost, stolen or quarantined, revives a tombstone, gives
+	   either another owner or offers one: such a line is an error. A line known before, or a column that is not there, changes
+	   nothing. An asset with another owner keeps its certificates; secrets, open requests and exceptions end. */
 	int (*import)(struct store *, const struct import_job *, struct import_summary *out, struct err *);
 };
 

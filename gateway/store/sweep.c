@@ -23,6 +23,7 @@ sweep_job(struct tx *tx, void *arg, struct err *e)
 		quota_sweep(tx, s->now_s, SWEEP_ROWS, &places, e) != 0 ||
 		ak_sweep(tx, s->now_s, SWEEP_ROWS, &keys, e) != 0)
 		return -1;
+	s->report.transfers = transfers;
 	s->more = s->more || transfers == SWEEP_ROWS || places == SWEEP_ROWS || keys == SWEEP_ROWS;
 	/* Nearly always there is nothing, which is not worth a commit. */
 	return sqlite3_total_changes64(tx->conn->db) == before ? JOB_UNDO : 0;

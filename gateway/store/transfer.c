@@ -134,7 +134,8 @@ struct ending {
 	const char *reason, *actor;
 	int64_t now_s;
 	/* what an acceptance has ended */
-	int64_t revoked, secrets, requests, exceptions;
+	int64_t revoked;
+	struct rights_ended ended;
 };
 
 static int
@@ -200,47 +201,64 @@ revoke_certs(struct tx *tx, const struct transfer *t, struct ending *end, struct
 }
 
 static int
-end_secrets(struct tx *tx, const struct transfer *t, struct ending *end, struct err *e)
+end_secrets(struct tx *tx, int64_t asset_id, int64_t now_s, int64_t *ended, struct err *e)
 {
 	/* A secret is good up to and with the second in which it expires. */
 	CLEANUP(query) struct query q = query_of(tx->conn,
 		"UPDATE secret SET expires_s = ?2 - 1"
 		" WHERE asset_id = ?1 AND (expires_s = 0 OR expires_s >= ?2) AND (once = 0 OR used_s = 0)");
 
-	query_int(&q, t->asset.id);
-	query_int(&q, end->now_s);
+	query_int(&q, asset_id);
+	query_int(&q, now_s);
 	if (query_run(&q, e) != 0)
 		return -1;
-	end->secrets = sqlite3_changes64(tx->conn->db);
+	*ended = sqlite3_changes64(tx->conn->db);
 	return 0;
 }
 
 static int
-deny_open_requests(struct tx *tx, const struct transfer *t, struct ending *end, struct err *e)
+deny_open_requests(struct tx *tx, int64_t asset_id, const char *actor, int64_t now_s, int64_t *denied, struct err *e)
 {
 	CLEANUP(query) struct query q = query_of(tx->conn,
 		"UPDATE request SET state = ?2, updated_s = ?3, reason = 'transferred',"
 		" sentence = 'the device has another owner now', decided_by = ?4"
 		" WHERE asset_id = ?1 AND state IN (?5, ?6)");
 
-	query_int(&q, t->asset.id);
+	query_int(&q, asset_id);
 	query_int(&q, REQUEST_DENIED);
-	query_int(&q, end->now_s);
-	query_text_cut(&q, end->actor, STORE_NAME_MAX);
+	query_int(&q, now_s);
+	query_text_cut(&q, actor, STORE_NAME_MAX);
 	query_int(&q, REQUEST_PENDING);
 	query_int(&q, REQUEST_APPROVED);
 	if (query_run(&q, e) != 0)
 		return -1;
-	end->requests = sqlite3_changes64(tx->conn->db);
+	*denied = sqlite3_changes64(tx->conn->db);
 	return 0;
+}
+
+int
+transfer_end_rights(struct tx *tx, int64_t asset_id, const char *actor, int64_t now_s, struct rights_ended *out,
+	struct err *e)
+{
+	if (end_secrets(tx, asset_id, now_s, &out->secrets, e) != 0 ||
+		deny_open_requests(tx, asset_id, actor, now_s, &out->requests, e) != 0)
+		return -1;
+	return exception_end_of_asset(tx, asset_id, &out->exceptions, e);
+}
+
+void
+transfer_json_ended(struct buf *b, const struct rights_ended *ended)
+{
+	json_int(b, "secrets_ended", ended->secrets);
+	json_int(b, "requests_denied", ended->requests);
+	json_int(b, "exceptions_ended", ended->exceptions);
 }
 
 static int
 hand_over(struct tx *tx, const struct transfer *t, struct ending *end, struct err *e)
 {
-	if (revoke_certs(tx, t, end, e) != 0 || end_secrets(tx, t, end, e) != 0 ||
-		deny_open_requests(tx, t, end, e) != 0 ||
-		exception_end_of_asset(tx, t->asset.id, &end->exceptions, e) != 0)
+	if (revoke_certs(tx, t, end, e) != 0 ||
+		transfer_end_rights(tx, t->asset.id, end->actor, end->now_s, &end->ended, e) != 0)
 		return -1;
 	return quota_leave(tx, t->asset.id, e) != 0 ? -1 : give_to_new_owner(tx, t, e);
 }
@@ -262,9 +280,7 @@ append_ending(struct tx *tx, const struct transfer *t, const struct ending *end,
 	json_text(&detail, "reason", end->reason);
 	if (end->to == TRANSFER_ACCEPTED) {
 		json_int(&detail, "revoked", end->revoked);
-		json_int(&detail, "secrets_ended", end->secrets);
-		json_int(&detail, "requests_denied", end->requests);
-		json_int(&detail, "exceptions_ended", end->exceptions);
+		transfer_json_ended(&detail, &end->ended);
 	}
 	json_close(&detail);
 	return store_append(tx, end->now_s, end->actor, actions[end->to], t->asset.tag, &detail, e);
@@ -416,7 +432,7 @@ transfer_abandon(struct tx *tx, const struct state_change *change, struct err *e
 {
 	CLEANUP(query) struct query q =
 		query_of(tx->conn, "SELECT id FROM transfer WHERE asset_id = ?1 AND state = 0");
-	struct ending end = {TRANSFER_CANCELLED, change->reason, change->actor, change->now_s, 0, 0, 0, 0};
+	struct ending end = {TRANSFER_CANCELLED, change->reason, change->actor, change->now_s, 0, {0}};
 	struct transfer t;
 	int rc;
 
@@ -428,7 +444,7 @@ transfer_abandon(struct tx *tx, const struct state_change *change, struct err *e
 int
 transfer_expire(struct tx *tx, int64_t now_s, int max, int *count, struct err *e)
 {
-	struct ending end = {TRANSFER_EXPIRED, "nobody accepted it in time", "enrolld", now_s, 0, 0, 0, 0};
+	struct ending end = {TRANSFER_EXPIRED, "nobody accepted it in time", "enrolld", now_s, 0, {0}};
 	struct transfer t;
 
 	for (*count = 0; *count < max; (*count)++) {

@@ -128,7 +128,7 @@ kdfe(const struct template *t, struct bytes z, struct bytes own_x, struct bytes 
 static int
 seed_for_ecc(const struct template *t, EVP_PKEY *ek, uint8_t seed[SEED_MAX], struct buf *encrypted, struct err *e)
 {
-	CLEANUP(EVP_PKEY) EVP_PKEY *own = EVP_EC_gen(t == &low_range ? "P-256" : "P-384");
+	CLEANUP(EVP_PKEY) EVP_PKEY *own = EVP_EC_gen(t == &low_range ? SN_X9_62_prime256v1 : SN_secp384r1);
 	uint8_t own_x[SPKI_FIELD_MAX], own_y[SPKI_FIELD_MAX], ek_x[SPKI_FIELD_MAX], ek_y[SPKI_FIELD_MAX];
 	uint8_t z[SPKI_FIELD_MAX];
 	CLEANUP(buf) struct buf point = { 0 };

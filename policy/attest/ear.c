@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/timefmt.h"
 #include "policy/attest/jws.h"
+#include "policy/attest/leaf.h"
 
 #define AGE_DEFAULT_S 300
 #define SKEW_S        60 /* how far the verifier's clock may be ahead of ours */
@@ -247,7 +248,7 @@ ear_verify(const struct ear_settings *settings, struct bytes token, struct bytes
 	(void)snprintf(out->attester, sizeof out->attester, "%s", settings->name);
 	if (token.len == 0 || token.len > EAR_TOKEN_MAX) {
 		(void)attest_check(out, "ear.form", false, "a token of %zu octets", token.len);
-		attest_conclude(out);
+		leaf_conclude(out);
 		return 0;
 	}
 	if (jws_open(token, settings->keys, settings->key_count, &claims, &why, e) != 0) {
@@ -255,7 +256,7 @@ ear_verify(const struct ear_settings *settings, struct bytes token, struct bytes
 			return -1;
 		(void)attest_check(out, why.step == JWS_FORM ? "ear.form" :
 				why.step == JWS_ALGORITHM ? "ear.algorithm" : "ear.signature", false, "%s", e->text);
-		attest_conclude(out);
+		leaf_conclude(out);
 		return 0;
 	}
 	(void)attest_check(out, "ear.signature", true, "%s", why.algorithm);
@@ -264,6 +265,6 @@ ear_verify(const struct ear_settings *settings, struct bytes token, struct bytes
 	check_issuer(settings, claims, out);
 	check_status(settings, claims, out);
 	find_identity(settings, claims, out);
-	attest_conclude(out);
+	leaf_conclude(out);
 	return 0;
 }

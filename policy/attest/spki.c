@@ -74,18 +74,16 @@ spki_put_ec(struct buf *b, enum key_kind kind, struct bytes x, struct bytes y)
 	der_end(b, info);
 }
 
-/* len: exactly so many octets, or 0 for as many as it has. Returns how many, -1 without such a number. */
+/* Returns how many octets it has, -1 without such a number. */
 static int
-number_of(EVP_PKEY *key, const char *name, uint8_t *out, size_t len)
+number_of(EVP_PKEY *key, const char *name, uint8_t *out)
 {
 	BIGNUM *number = NULL;
 	int got = -1;
 
 	if (EVP_PKEY_get_bn_param(key, name, &number) != 1)
 		return -1;
-	if (len != 0)
-		got = BN_bn2binpad(number, out, (int)len);
-	else if (BN_num_bytes(number) <= RSA_NUMBER_MAX)
+	if (BN_num_bytes(number) <= RSA_NUMBER_MAX)
 		got = BN_bn2bin(number, out);
 	BN_free(number);
 	return got;
@@ -95,15 +93,22 @@ int
 spki_point(EVP_PKEY *key, uint8_t x[SPKI_FIELD_MAX], uint8_t y[SPKI_FIELD_MAX], struct err *e)
 {
 	struct key_facts facts;
-	size_t len;
+	uint8_t *point = NULL;
+	size_t len, got;
 
 	key_facts_of(key, &facts);
 	len = spki_field_len(facts.kind);
 	if (len == 0)
 		return err_set(e, ERR_UNSUPPORTED, "key of another curve than P-256 and P-384");
-	if (number_of(key, OSSL_PKEY_PARAM_EC_PUB_X, x, len) < 0 ||
-	    number_of(key, OSSL_PKEY_PARAM_EC_PUB_Y, y, len) < 0)
+	/* By the encoded point: a key that was decoded the quick way (gateway/http/quickkeys.h) knows no parameters by name. */
+	got = EVP_PKEY_get1_encoded_public_key(key, &point);
+	if (got != 1 + 2 * len || point[0] != 4) { /* uncompressed (SEC 1, section 2.3.3) */
+		OPENSSL_free(point);
 		return err_ossl(e, ERR_MALFORMED, "point of an EC key");
+	}
+	memcpy(x, point + 1, len);
+	memcpy(y, point + 1 + len, len);
+	OPENSSL_free(point);
 	return (int)len;
 }
 
@@ -111,8 +116,8 @@ static int
 put_rsa_key(struct buf *b, EVP_PKEY *key, struct err *e)
 {
 	uint8_t modulus[RSA_NUMBER_MAX], exponent[RSA_NUMBER_MAX];
-	int modulus_len = number_of(key, OSSL_PKEY_PARAM_RSA_N, modulus, 0);
-	int exponent_len = number_of(key, OSSL_PKEY_PARAM_RSA_E, exponent, 0);
+	int modulus_len = number_of(key, OSSL_PKEY_PARAM_RSA_N, modulus);
+	int exponent_len = number_of(key, OSSL_PKEY_PARAM_RSA_E, exponent);
 
 	if (modulus_len < 0 || exponent_len < 0)
 		return err_ossl(e, ERR_UNSUPPORTED, "numbers of an RSA key");

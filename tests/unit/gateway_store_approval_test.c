@@ -122,9 +122,30 @@ approval_is_of_the_move_that_was_asked_for(void **state)
 	id = ask(f, "rtr-1");
 	assert_denied(ASK("rtr-1", ASSET_QUARANTINED, NOW + 1), "waits for that already");
 	set_state(f, "rtr-1", ASSET_DECOMMISSIONED);
-	assert_denied(SAY(id, true, BOB, NOW, NULL), "is decommissioned by now");
+	assert_denied(SAY(id, true, BOB, NOW, NULL), "is refused");
 	assert_int_equal(get_asset(f->store, "rtr-1").state, ASSET_DECOMMISSIONED);
 	assert_int_equal(audits(f, "approval.given"), 0);
+}
+
+/* Another operator would say yes to a theft that is over. */
+static void
+approval_does_not_outlive_the_state_it_was_asked_in(void **state)
+{
+	struct fixture *f = *state;
+	int64_t back, quarantine;
+
+	add_stolen(f, "rtr-1");
+	quarantine = ask(f, "rtr-1");
+	assert_done(ops->asset_ask_state(f->store, "rtr-1", ASSET_DEPLOYED, "found", EVE, NOW, NOW + DAY, &back, &why));
+	assert_done(SAY(quarantine, true, BOB, NOW, NULL));
+	assert_int_equal(fixture_number(f, "SELECT state FROM approval WHERE to_state = 6"), APPROVAL_USED);
+	set_state(f, "rtr-1", ASSET_STOLEN);
+	assert_denied(SAY(back, true, BOB, NOW, NULL), "is refused");
+	assert_int_equal(get_asset(f->store, "rtr-1").state, ASSET_STOLEN);
+	/* It can be asked for anew. */
+	assert_done(ops->asset_ask_state(f->store, "rtr-1", ASSET_DEPLOYED, "found", EVE, NOW, NOW + DAY, &back, &why));
+	assert_done(SAY(back, true, BOB, NOW, NULL));
+	assert_int_equal(get_asset(f->store, "rtr-1").state, ASSET_DEPLOYED);
 }
 
 static void
@@ -352,6 +373,7 @@ main(void)
 		STORE_TEST(approval_refused_carries_nothing_out),
 		STORE_TEST(approval_expires),
 		STORE_TEST(approval_is_of_the_move_that_was_asked_for),
+		STORE_TEST(approval_does_not_outlive_the_state_it_was_asked_in),
 		STORE_TEST(approval_is_not_asked_for_where_none_is_needed),
 		STORE_TEST(import_of_many_waits_for_a_second_operator),
 		STORE_TEST(import_of_few_or_on_trial_waits_for_nobody),

@@ -281,6 +281,7 @@ add_with_ek(struct fixture *f, const char *tag, const char *ek)
 	struct import_summary sum;
 
 	record.anchors[0].type = ANCHOR_EK_PUB_SHA256;
+	(void)snprintf(record.anchors[0].issuer, sizeof record.anchors[0].issuer, "%s", "tpm");
 	(void)snprintf(record.anchors[0].value, sizeof record.anchors[0].value, "%s", ek);
 	assert_done(import_records(f->store, &record, 1, false, &sum, &why));
 	return get_asset(f->store, tag);
@@ -289,7 +290,7 @@ add_with_ek(struct fixture *f, const char *tag, const char *ek)
 static struct ak_row
 ak_of(const uint8_t *key, int64_t asset_id)
 {
-	struct ak_row row = {.ek_sha256 = EK, .asset_id = asset_id, .bound_s = NOW, .expires_s = NOW + DAY};
+	struct ak_row row = {.attester = "tpm", .ek_sha256 = EK, .asset_id = asset_id, .bound_s = NOW, .expires_s = NOW + DAY};
 
 	memcpy(row.spki_sha256, key, 32);
 	return row;
@@ -302,7 +303,7 @@ bound_to(struct fixture *f, const uint8_t *key, int64_t now_s)
 	struct store_read *read = begin(f->store);
 	struct ak_row row = {0};
 	struct err e = {0};
-	int rc = ops->ak_find(read, key, now_s, &row, &e);
+	int rc = ops->ak_find(read, key, "tpm", now_s, &row, &e);
 
 	ops->read_end(read);
 	assert_int_not_equal(rc, -1);
@@ -326,11 +327,41 @@ ak_is_bound_to_the_asset_that_has_the_endorsement_key(void **state)
 	assert_int_equal(bound_to(f, key_b, NOW), 0);
 	assert_int_equal(bound_to(f, key_a, NOW + DAY), 0);
 	assert_int_equal(audits(f, "ak.bound"), 1);
+	/* The same answer once more changes nothing and is nothing to tell; a later one does. */
 	row.expires_s = NOW + 2 * DAY;
 	assert_done(BIND(row, NOW));
+	assert_int_equal(bound_to(f, key_a, NOW + DAY), 0);
+	assert_int_equal(audits(f, "ak.bound"), 1);
+	row.bound_s = NOW + 1;
+	assert_done(BIND(row, NOW + 1));
+	assert_int_equal(audits(f, "ak.bound"), 2);
 	assert_int_equal(bound_to(f, key_a, NOW + DAY), one.id);
 	sweep_all(f, NOW + 2 * DAY, &report);
 	assert_int_equal(fixture_number(f, "SELECT count(*) FROM ak"), 0);
+}
+
+/* Each attester has roots of its own: what a laxer one took is nothing to the others. */
+static void
+ak_is_bound_under_one_attester(void **state)
+{
+	struct fixture *f = *state;
+	struct asset one = add_with_ek(f, "lap-1", EK);
+	struct ak_row row = ak_of(key_a, one.id);
+	struct import_record record = record_of("lap-1");
+	struct import_summary sum;
+
+	(void)snprintf(row.attester, sizeof row.attester, "%s", "lab");
+	assert_denied(BIND(row, NOW), "no such endorsement key");
+	record.anchor_count = 2;
+	record.anchors[0] = (struct anchor){.type = ANCHOR_EK_PUB_SHA256, .issuer = "tpm", .value = EK};
+	record.anchors[1] = (struct anchor){.type = ANCHOR_EK_PUB_SHA256, .issuer = "lab", .value = EK};
+	assert_done(import_records(f->store, &record, 1, false, &sum, &why));
+	assert_done(BIND(row, NOW));
+	assert_int_equal(bound_to(f, key_a, NOW), 0);
+	(void)snprintf(row.attester, sizeof row.attester, "%s", "tpm");
+	assert_done(BIND(row, NOW));
+	assert_int_equal(bound_to(f, key_a, NOW), one.id);
+	assert_int_equal(fixture_number(f, "SELECT count(*) FROM ak"), 2);
 }
 
 /* Somebody with a TPM of their own must not take over the key of another device. */
@@ -464,6 +495,7 @@ main(void)
 		STORE_TEST(anchor_forgets_its_key_by_an_operators_word),
 		STORE_TEST(import_of_more_anchors_keeps_what_the_old_ones_came_with),
 		STORE_TEST(ak_is_bound_to_the_asset_that_has_the_endorsement_key),
+		STORE_TEST(ak_is_bound_under_one_attester),
 		STORE_TEST(ak_that_is_bound_is_not_another_assets),
 		STORE_TEST(ak_is_worth_nothing_once_the_endorsement_key_is_elsewhere),
 		STORE_TEST(policy_text_is_kept_as_it_was_first_put),

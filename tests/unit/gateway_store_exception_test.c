@@ -314,6 +314,51 @@ exception_revoked_while_it_waits_cannot_be_approved(void **state)
 }
 
 static void
+set_tier(struct fixture *f, const char *tag, int tier)
+{
+	struct import_record record = record_of(tag);
+	struct import_summary sum;
+
+	record.asset.tier = tier;
+	assert_done(import_records(f->store, &record, 1, false, &sum, &why));
+}
+
+/* What one operator let pass at a time of less risk does not count at a time of more. */
+static void
+exception_by_one_operator_is_not_for_tier_3(void **state)
+{
+	struct fixture *f = *state;
+	struct exception_row row = row_of("rtr-1", ""), all = row_of("", "Net Ops");
+	int64_t id, owners, approval;
+
+	(void)add_asset(f->store, "rtr-1");
+	(void)add_asset(f->store, "rtr-2");
+	id = grant(f, &row);
+	owners = grant(f, &all);
+	assert_int_equal(in_force(f, "rtr-1", "routers", NOW, NULL), 2);
+	set_tier(f, "rtr-1", 3);
+	assert_int_equal(in_force(f, "rtr-1", "routers", NOW, NULL), 0);
+	assert_int_equal(use(f, "rtr-1", id, 1, NOW), STORE_STALE);
+	assert_int_equal(use(f, "rtr-1", owners, 2, NOW), STORE_STALE);
+	assert_int_equal(in_force(f, "rtr-2", "routers", NOW, NULL), 1);
+	assert_int_equal(use(f, "rtr-2", owners, 3, NOW), STORE_RECORDED);
+	/* Two are enough, also when one was asked for. */
+	assert_done(ops->exception_request(f->store, &row, EVE, NOW, NULL, &approval, &why));
+	assert_done(SAY(approval, true, BOB, NULL));
+	assert_int_equal(in_force(f, "rtr-1", "routers", NOW, NULL), 0);
+	assert_done(SAY(approval, true, ANN, NULL));
+	assert_int_equal(in_force(f, "rtr-1", "routers", NOW, NULL), 1);
+	set_tier(f, "rtr-1", 2);
+	assert_int_equal(in_force(f, "rtr-1", "routers", NOW, NULL), 3);
+	assert_done(ops->exception_request(f->store, &row, EVE, NOW, &id, &approval, &why));
+	set_tier(f, "rtr-1", 3);
+	assert_done(SAY(approval, true, BOB, NULL));
+	assert_done(SAY(approval, true, ANN, NULL));
+	assert_int_equal(in_force(f, "rtr-1", "routers", NOW, NULL), 2);
+	assert_int_equal(use(f, "rtr-1", id, 4, NOW), STORE_RECORDED);
+}
+
+static void
 exception_of_an_asset_ends_with_its_owner(void **state)
 {
 	struct fixture *f = *state;
@@ -400,6 +445,7 @@ main(void)
 		STORE_TEST(record_refuses_an_exception_that_is_not_in_force),
 		STORE_TEST(exception_is_not_counted_for_what_is_not_issued),
 		STORE_TEST(exception_revoked_while_it_waits_cannot_be_approved),
+		STORE_TEST(exception_by_one_operator_is_not_for_tier_3),
 		STORE_TEST(exception_of_an_asset_ends_with_its_owner),
 		STORE_TEST(exception_list_tells_all_about_it),
 	};

@@ -171,7 +171,7 @@ static void
 sweep_of_nothing_writes_nothing(void **state)
 {
 	struct fixture *f = *state;
-	struct offboard_report report = {9, 9, 9};
+	struct offboard_report report = {9, 9, 9, 9};
 	struct store_stats before, after;
 	bool more = true;
 
@@ -200,18 +200,54 @@ sweep_lets_an_owner_be_who_was_taken_back(void **state)
 	assert_int_equal(get_owner_of(f, "rtr-1").status, OWNER_ACTIVE);
 }
 
-/* One who is leaving without a known end stays until somebody names one. */
+static void
+owner_put_lets_nobody_leave_without_an_end(void **state)
+{
+	struct fixture *f = *state;
+	struct owner owner = {.name = "Net Ops", .status = OWNER_OFFBOARDING};
+
+	(void)add_asset(f->store, "rtr-1");
+	assert_denied(ops->owner_put(f->store, &owner, EVE, NOW, &why), "owner offboard");
+	assert_int_equal(get_owner_of(f, "rtr-1").status, OWNER_ACTIVE);
+	put_owner(f, "Net Ops", OWNER_OFFBOARDED, "");
+	assert_denied(ops->owner_put(f->store, &owner, EVE, NOW, &why), "owner offboard");
+	memcpy(owner.name, "New", sizeof "New");
+	assert_denied(ops->owner_put(f->store, &owner, EVE, NOW, &why), "owner offboard");
+	owner.offboard_end_s = NOW + DAY;
+	assert_done(ops->owner_put(f->store, &owner, EVE, NOW, &why));
+}
+
+/* What was put so before it was refused stays until somebody names an end. */
 static void
 sweep_needs_an_end_to_the_grace(void **state)
 {
 	struct fixture *f = *state;
 	struct offboard_report report;
+	sqlite3 *db;
 
 	(void)add_asset(f->store, "rtr-1");
-	put_owner(f, "Net Ops", OWNER_OFFBOARDING, "");
+	db = fixture_raw(f);
+	raw_run(db, "UPDATE owner SET status = 2");
+	fixture_reopen(f, db);
 	sweep_all(f, NOW + 9999 * (int64_t)DAY, &report);
 	assert_int_equal(report.owners, 0);
 	assert_int_equal(get_owner_of(f, "rtr-1").status, OWNER_OFFBOARDING);
+}
+
+static void
+sweep_tells_how_many_transfers_expired(void **state)
+{
+	struct fixture *f = *state;
+	struct offboard_report report;
+	bool more;
+
+	(void)add_asset(f->store, "rtr-1");
+	put_owner(f, "Field", OWNER_ACTIVE, "");
+	assert_done(ops->transfer_offer(f->store, "rtr-1", "Field", "", EVE, NOW, NOW + DAY, NULL, &why));
+	assert_done(ops->sweep(f->store, NOW, &report, &more, &why));
+	assert_int_equal(report.transfers, 0);
+	assert_done(ops->sweep(f->store, NOW + DAY, &report, &more, &why));
+	assert_int_equal(report.transfers, 1);
 }
 
 int
@@ -226,7 +262,9 @@ main(void)
 		STORE_TEST(sweep_comes_to_the_end_of_many_owners),
 		STORE_TEST(sweep_of_nothing_writes_nothing),
 		STORE_TEST(sweep_lets_an_owner_be_who_was_taken_back),
+		STORE_TEST(owner_put_lets_nobody_leave_without_an_end),
 		STORE_TEST(sweep_needs_an_end_to_the_grace),
+		STORE_TEST(sweep_tells_how_many_transfers_expired),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

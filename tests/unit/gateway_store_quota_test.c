@@ -60,7 +60,8 @@ others(struct fixture *f, int64_t now_s)
 	struct store_read *read = begin(f->store);
 	int64_t limit = 0, used = -2;
 	struct err e = {0};
-	int rc = ops->quota(read, asset.owner_id, "router", asset.id, now_s, &limit, &used, &e);
+	bool held = false;
+	int rc = ops->quota(read, asset.owner_id, "router", asset.id, now_s, &limit, &used, &held, &e);
 
 	ops->read_end(read);
 	assert_int_not_equal(rc, -1);

@@ -178,6 +178,35 @@ transfer_is_accepted_by_the_new_owners_operators_only(void **state)
 }
 
 static void
+transfer_is_the_only_way_into_its_state(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)add_asset(f->store, "rtr-1");
+	assert_denied(ops->asset_set_state(f->store, "rtr-1", ASSET_TRANSFER_PENDING, "", EVE, NOW, NULL, &why),
+		"transfer offer");
+	assert_int_equal(get_asset(f->store, "rtr-1").state, ASSET_STAGED);
+}
+
+static void
+transfer_tells_what_the_asset_was_before(void **state)
+{
+	struct fixture *f = *state;
+	int64_t id;
+
+	(void)add_asset(f->store, "rtr-1");
+	set_state(f, "rtr-1", ASSET_IN_STOCK);
+	assert_int_equal(get_asset(f->store, "rtr-1").prior_state, ASSET_IN_STOCK);
+	put_owner(f, "Field", OWNER_ACTIVE, "");
+	id = offer(f, "rtr-1");
+	assert_done(DECIDE(id, TRANSFER_DECLINED, BOB, NOW));
+	set_state(f, "rtr-1", ASSET_STAGED);
+	(void)offer(f, "rtr-1");
+	assert_int_equal(get_asset(f->store, "rtr-1").state, ASSET_TRANSFER_PENDING);
+	assert_int_equal(get_asset(f->store, "rtr-1").prior_state, ASSET_STAGED);
+}
+
+static void
 transfer_is_not_accepted_when_an_owner_is_active_no_more(void **state)
 {
 	struct fixture *f = *state;
@@ -186,7 +215,7 @@ transfer_is_not_accepted_when_an_owner_is_active_no_more(void **state)
 	(void)add_asset(f->store, "rtr-1");
 	put_owner(f, "Field", OWNER_ACTIVE, "");
 	id = offer(f, "rtr-1");
-	put_owner(f, "Field", OWNER_OFFBOARDING, "");
+	assert_done(ops->owner_offboard(f->store, "Field", NOW + DAY, "", EVE, NOW, &why));
 	assert_denied(DECIDE(id, TRANSFER_ACCEPTED, BOB, NOW), "Field is offboarding");
 	put_owner(f, "Field", OWNER_ACTIVE, "");
 	put_owner(f, "Net Ops", OWNER_SUSPENDED, "");
@@ -340,6 +369,8 @@ main(void)
 		STORE_TEST(transfer_leaves_other_assets_alone),
 		STORE_TEST(transfer_is_not_accepted_by_who_offered_it),
 		STORE_TEST(transfer_is_accepted_by_the_new_owners_operators_only),
+		STORE_TEST(transfer_is_the_only_way_into_its_state),
+		STORE_TEST(transfer_tells_what_the_asset_was_before),
 		STORE_TEST(transfer_is_not_accepted_when_an_owner_is_active_no_more),
 		STORE_TEST(transfer_declined_or_cancelled_brings_the_asset_back),
 		STORE_TEST(transfer_expires_and_brings_the_asset_back),

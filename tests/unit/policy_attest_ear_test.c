@@ -77,6 +77,24 @@ ear_takes_a_result_of_now_for_this_key(void **state)
 	assert_int_equal(got.expires_s, EAR_NOW - 5 + 600);
 }
 
+/* Nothing that a failed result says of key, time or device is there for anybody to build on. */
+static void
+ear_that_failed_says_nothing(void **state)
+{
+	struct ear_settings s = settings_of(key);
+	char payload[1024];
+
+	(void)state;
+	(void)snprintf(s.identity_claim, sizeof s.identity_claim, "%s",
+		"submods.board.ear.veraison.annotated-evidence.instance-id");
+	s.identity_anchor = ANCHOR_IDEVID_SERIAL;
+	ear_payload(nonce, spki, EAR_NOW - 5, "\"contraindicated\"", payload, sizeof payload);
+	judge_payload(&s, payload);
+	assert_only("ear.status");
+	assert_false(got.fresh || got.key_bound);
+	assert_int_equal(got.anchor_count, 0);
+}
+
 static void
 ear_takes_every_algorithm_of_the_pinned_keys(void **state)
 {
@@ -341,6 +359,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ear_takes_a_result_of_now_for_this_key),
+		cmocka_unit_test(ear_that_failed_says_nothing),
 		cmocka_unit_test(ear_takes_every_algorithm_of_the_pinned_keys),
 		cmocka_unit_test(ear_refuses_a_result_that_no_pinned_key_signed),
 		cmocka_unit_test(ear_refuses_algorithms_that_the_pinned_key_does_not_have),

@@ -48,7 +48,8 @@ scene_own(struct scene *s, enum policy_op op)
 {
 	s->in.op = op;
 	s->in.proof = (struct proof){ .kind = PROOF_OWN, .text = "certificate 5", .cert_id = 5,
-		.cert_not_after_s = NOW + 10 * DAY, .cert_profile = "router" };
+		.cert_not_after_s = NOW + 10 * DAY, .cert_profile = "router",
+		.cert_label = "office" };
 }
 
 static inline const struct rule_result *

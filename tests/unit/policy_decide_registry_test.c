@@ -101,6 +101,49 @@ policy_decide_counts_an_asset_that_asks_into_its_owners_quota(void **state)
 }
 
 static void
+policy_decide_lets_who_has_a_place_in_the_quota_keep_it(void **state)
+{
+	(void)state;
+	scene_renewal();
+	s.in.has_quota = true;
+	s.in.quota_used = 2;
+	s.in.quota_limit = 1;
+	assert_denied(&s, "owner.quota");
+	s.in.quota_held = true;
+	assert_allowed(&s);
+	assert_string_equal(scene_rule(&s, "owner.quota")->saw, "others=2 limit=1, it has a place");
+	s.in.quota_held = false;
+	s.in.quota_limit = 3;
+	assert_allowed(&s);
+}
+
+static void
+policy_decide_renews_an_offered_asset_as_it_was_before_the_offer(void **state)
+{
+	unsigned prior;
+
+	(void)state;
+	for (prior = 0; prior < ASSET_STATES; prior++) {
+		scene_renewal();
+		s.asset.state = ASSET_TRANSFER_PENDING;
+		s.asset.prior_state = (enum asset_state)prior;
+		if (prior == ASSET_STAGED || prior == ASSET_DEPLOYED || prior == ASSET_TRANSFER_PENDING)
+			assert_allowed(&s);
+		else
+			assert_denied(&s, "asset.state");
+	}
+	scene_renewal();
+	s.asset.state = ASSET_TRANSFER_PENDING;
+	s.asset.prior_state = ASSET_IN_STOCK;
+	assert_denied(&s, "asset.state");
+	assert_string_equal(s.out.sentence, "rtr-7 was in_stock when it was offered: its certificates are not renewed");
+	assert_string_equal(scene_rule(&s, "asset.state")->saw, "state=transfer_pending, offered from in_stock");
+	/* Of any other state it says nothing. */
+	s.asset.state = ASSET_DEPLOYED;
+	assert_allowed(&s);
+}
+
+static void
 policy_decide_renews_for_a_leaving_owner_until_its_grace_ends(void **state)
 {
 	(void)state;
@@ -158,6 +201,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(policy_decide_denies_a_clone_when_it_is_to),
 		cmocka_unit_test(policy_decide_counts_an_asset_that_asks_into_its_owners_quota),
+		cmocka_unit_test(policy_decide_lets_who_has_a_place_in_the_quota_keep_it),
+		cmocka_unit_test(policy_decide_renews_an_offered_asset_as_it_was_before_the_offer),
 		cmocka_unit_test(policy_decide_renews_for_a_leaving_owner_until_its_grace_ends),
 		cmocka_unit_test(policy_decide_exception_opens_the_renewal_window),
 	};

@@ -257,6 +257,7 @@ policy_decide_follows_the_state_table(void **state)
 				s.csr.key_ignored = true;
 			}
 			s.asset.state = table[i].state;
+			s.asset.prior_state = ASSET_DEPLOYED;
 			if (allowed)
 				assert_allowed(&s);
 			else

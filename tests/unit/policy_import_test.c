@@ -92,6 +92,23 @@ policy_import_defaults_stand_in_for_missing_columns(void **state)
 }
 
 static void
+policy_import_tells_what_a_line_says_nothing_of(void **state)
+{
+	(void)state;
+	assert_int_equal(run(IMPORT_CSV, "owner,tag\nFleet,a\n"), 0);
+	assert_int_equal(records[0].absent, IMPORT_OPTIONAL);
+	/* An empty text is a value, an empty tier none. */
+	assert_int_equal(run(IMPORT_CSV, "owner,tag,site,tier,holding\nFleet,a,,,\nFleet,b,x,1,leased\n"), 0);
+	assert_int_equal(records[0].absent, IMPORT_OPTIONAL & ~IMPORT_SITE);
+	assert_int_equal(records[1].absent, IMPORT_OPTIONAL & ~(IMPORT_SITE | IMPORT_TIER | IMPORT_HOLDING));
+	assert_int_equal(run(IMPORT_CSV, "owner,tag,manufacturer,model,serial,class,state,holding,tier,site,hostname,"
+		"source,source_key\nFleet,a,m,m,s,c,staged,leased,1,s,h,s,k\n"), 0);
+	assert_int_equal(records[0].absent, 0);
+	assert_int_equal(run(IMPORT_JSONL, "{\"tag\":\"a\",\"owner\":\"F\",\"class\":null,\"site\":\"\",\"tier\":0}\n"), 0);
+	assert_int_equal(records[0].absent, IMPORT_OPTIONAL & ~(IMPORT_SITE | IMPORT_TIER));
+}
+
+static void
 policy_import_reads_quotes_crlf_bom_and_blank_lines(void **state)
 {
 	(void)state;
@@ -339,6 +356,7 @@ main(void)
 		cmocka_unit_test(policy_import_refuses_marks_that_turn_text),
 		cmocka_unit_test(policy_import_reads_every_csv_column),
 		cmocka_unit_test(policy_import_defaults_stand_in_for_missing_columns),
+		cmocka_unit_test(policy_import_tells_what_a_line_says_nothing_of),
 		cmocka_unit_test(policy_import_reads_quotes_crlf_bom_and_blank_lines),
 		cmocka_unit_test(policy_import_reads_json_lines),
 		cmocka_unit_test(policy_import_errors_name_line_and_column),

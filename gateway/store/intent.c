@@ -1,0 +1,409 @@
+/* What is asked of CAs elsewhere, written: see intent.h. Reading is in intent_list.c. */
+#include "gateway/store/sqlite_internal.h"
+
+#include <string.h>
+
+static const char *const states[] = {
+	[INTENT_OPEN] = "open",
+	[INTENT_SENT] = "sent",
+	[INTENT_WAITING] = "waiting",
+	[INTENT_UNKNOWN] = "unknown",
+	[INTENT_DONE] = "done",
+	[INTENT_FAILED] = "failed",
+	[INTENT_QUARANTINED] = "quarantined",
+};
+
+const char *
+intent_state_name(enum intent_state state)
+{
+	return states[state];
+}
+
+/* How many the request has had. */
+static int
+next_number(struct tx *tx, int64_t request_id, int64_t *out, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"SELECT coalesce(max(number) + 1, 0), coalesce(sum(state < 4), 0) FROM intent WHERE request_id = ?1");
+
+	query_int(&q, request_id);
+	if (query_row(&q, e) != 1)
+		return -1;
+	*out = query_get_int(&q);
+	return query_get_int(&q) != 0 ? CLAIM_LOST : 0;
+}
+
+int
+intent_make(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e)
+{
+	CLEANUP(query) struct query q = {0};
+	char name[INTENT_CA_REQUEST_MAX];
+	int64_t number = 0;
+	int rc;
+
+	if (o->intent == NULL)
+		return 0;
+	if (o->state != REQUEST_PENDING || strlen(o->intent->spec_json) > INTENT_JSON_MAX)
+		return err_set(e, ERR_BUG, "an intent of a request that does not wait, or too large a one");
+	rc = next_number(tx, request_id, &number, e);
+	if (rc != 0)
+		return rc;
+	(void)snprintf(name, sizeof name, "gw-%lld-%lld", (long long)request_id, (long long)number);
+	q = query_of(tx->conn,
+		"INSERT INTO intent (request_id, number, ca, ca_request_id, spec_json, spki, key_kind, created_s, updated_s,"
+		" next_try_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8)");
+	query_int(&q, request_id);
+	query_int(&q, number);
+	query_text_cut(&q, o->intent->ca, INTENT_NAME_MAX);
+	query_text(&q, name);
+	query_text(&q, o->intent->spec_json);
+	query_blob(&q, o->intent->spki);
+	query_int(&q, o->intent->key_kind);
+	query_int(&q, o->now_s);
+	return query_run(&q, e);
+}
+
+int
+intent_fulfil(struct tx *tx, const struct store_outcome *o, int64_t request_id, int64_t cert_id, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"UPDATE intent SET state = 4, certificate_id = ?3, updated_s = ?4, error = ''"
+		" WHERE id = ?1 AND request_id = ?2 AND state < 4 RETURNING 1");
+	int rc;
+
+	if (o->intent_id == 0)
+		return 0;
+	if (o->state != REQUEST_ISSUED)
+		return err_set(e, ERR_BUG, "an intent is fulfilled by a certificate only");
+	query_int(&q, o->intent_id);
+	query_int(&q, request_id);
+	query_int(&q, cert_id);
+	query_int(&q, o->now_s);
+	rc = query_row(&q, e);
+	if (rc < 0)
+		return -1;
+	return rc == 0 ? CLAIM_LOST : 0;
+}
+
+/* What audit rows tell of an intent. */
+struct told {
+	int64_t request_id;
+	char ca[INTENT_NAME_MAX], ca_request_id[INTENT_CA_REQUEST_MAX], tag[REG_TEXT_MAX];
+};
+
+static int
+find_told(struct tx *tx, int64_t id, struct told *out, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"SELECT i.request_id, i.ca, i.ca_request_id, a.tag FROM intent i JOIN request r ON r.id = i.request_id"
+		" JOIN asset a ON a.id = r.asset_id WHERE i.id = ?1");
+	int rc;
+
+	query_int(&q, id);
+	rc = query_row(&q, e);
+	if (rc != 1)
+		return rc < 0 ? -1 : err_set(e, ERR_DENIED, "there is no intent %lld", (long long)id);
+	out->request_id = query_get_int(&q);
+	query_get_text(&q, out->ca, sizeof out->ca);
+	query_get_text(&q, out->ca_request_id, sizeof out->ca_request_id);
+	query_get_text(&q, out->tag, sizeof out->tag);
+	return 0;
+}
+
+static void
+tell(struct buf *detail, int64_t id, const struct told *told, const char *reason)
+{
+	json_open(detail);
+	json_int(detail, "intent", id);
+	json_int(detail, "request", told->request_id);
+	json_text(detail, "ca", told->ca);
+	json_text(detail, "ca_request", told->ca_request_id);
+	json_text(detail, "reason", reason);
+}
+
+struct step_write {
+	const struct intent_step *step;
+	bool done;
+};
+
+static int
+move(struct tx *tx, const struct intent_step *s, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"UPDATE intent SET state = ?3, reference = coalesce(?4, reference), error = ?5, next_try_s = ?6,"
+		" tries = tries + ?7, updated_s = ?8 WHERE id = ?1 AND state = ?2 RETURNING 1");
+
+	query_int(&q, s->id);
+	query_int(&q, s->from);
+	query_int(&q, s->to);
+	query_text_or_null(&q, s->reference);
+	query_text_cut(&q, s->error, INTENT_ERROR_MAX);
+	query_int(&q, s->next_try_s);
+	query_int(&q, s->called);
+	query_int(&q, s->now_s);
+	return query_row(&q, e);
+}
+
+static int
+step_job(struct tx *tx, void *arg, struct err *e)
+{
+	struct step_write *w = arg;
+	const struct intent_step *s = w->step;
+	CLEANUP(buf) struct buf detail = {0};
+	struct told told = {0};
+	int rc;
+
+	w->done = false;
+	if (s->from >= INTENT_DONE || s->to >= INTENT_DONE)
+		return err_set(e, ERR_BUG, "an intent does not end by a step");
+	rc = move(tx, s, e);
+	if (rc <= 0)
+		return rc < 0 ? -1 : JOB_UNDO;
+	w->done = true;
+	if (s->audit == NULL)
+		return 0;
+	if (find_told(tx, s->id, &told, e) != 0)
+		return -1;
+	tell(&detail, s->id, &told, s->error);
+	json_close(&detail);
+	return store_append(tx, s->now_s, s->actor == NULL ? "enrolld" : s->actor, s->audit, told.tag, &detail, e);
+}
+
+static int
+intent_step_write(struct store *store, const struct intent_step *step, bool *done, struct err *e)
+{
+	struct step_write w = {.step = step};
+
+	if (store_write(store, step_job, &w, e) != 0)
+		return -1;
+	*done = w.done;
+	return 0;
+}
+
+struct end_write {
+	const struct intent_end *end;
+	bool done;
+};
+
+static int
+finish(struct tx *tx, const struct intent_end *end, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"UPDATE intent SET state = ?2, error = ?3, updated_s = ?4 WHERE id = ?1 AND state < 4 RETURNING 1");
+
+	query_int(&q, end->id);
+	query_int(&q, end->to);
+	query_text_cut(&q, end->sentence, INTENT_ERROR_MAX);
+	query_int(&q, end->now_s);
+	return query_row(&q, e);
+}
+
+static int
+end_decision(struct tx *tx, const struct intent_end *end, int64_t request_id, int64_t *id, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"INSERT INTO decision (at_s, request_id, asset_id, asset_version, policy_version, csr_sha256, outcome, reason,"
+		" sentence, rules_json) SELECT ?1, r.id, r.asset_id, a.version, ?3, r.csr_sha256, 'denied', ?4, ?5, ?6"
+		" FROM request r JOIN asset a ON a.id = r.asset_id WHERE r.id = ?2");
+
+	query_int(&q, end->now_s);
+	query_int(&q, request_id);
+	query_text_cut(&q, end->policy_version, FIELD_SIZE(struct decision_row, policy_version));
+	query_text_cut(&q, end->reason, FIELD_SIZE(struct decision_row, reason));
+	query_text_cut(&q, end->sentence, STORE_SENTENCE_MAX);
+	query_text(&q, end->rules_json == NULL ? "[]" : end->rules_json);
+	if (query_run(&q, e) != 0)
+		return -1;
+	*id = sqlite3_last_insert_rowid(tx->conn->db);
+	return 0;
+}
+
+/* What an operator refused stays refused. */
+static int
+end_request(struct tx *tx, const struct intent_end *end, int64_t request_id, struct err *e)
+{
+	CLEANUP(query) struct query q = {0};
+	int64_t decision = 0;
+
+	if (end_decision(tx, end, request_id, &decision, e) != 0)
+		return -1;
+	q = query_of(tx->conn,
+		"UPDATE request SET state = 3, updated_s = ?2, reason = ?3, sentence = ?4, decision_id = ?5"
+		" WHERE id = ?1 AND state IN (0, 1)");
+	query_int(&q, request_id);
+	query_int(&q, end->now_s);
+	query_text_cut(&q, end->reason, FIELD_SIZE(struct request_row, reason));
+	query_text_cut(&q, end->sentence, STORE_SENTENCE_MAX);
+	query_int(&q, decision);
+	return query_run(&q, e) != 0 ? -1 : quota_release(tx, request_id, e);
+}
+
+/* One that this gateway has let out before is its holder's: an answer was meant for somebody else. */
+static int
+queue_revocation(struct tx *tx, const struct intent_end *end, const char *ca, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"INSERT INTO ca_revocation (ca, serial, reason, cert, created_s, next_try_s)"
+		" SELECT ?1, ?2, 'quarantined', ?3, ?4, 0"
+		" WHERE NOT EXISTS (SELECT 1 FROM certificate WHERE serial = ?2 AND ca = ?1) ON CONFLICT DO NOTHING");
+
+	if (end->serial == NULL)
+		return 0;
+	query_text(&q, ca);
+	query_text_cut(&q, end->serial, SERIAL_HEX_MAX);
+	query_blob(&q, end->cert);
+	query_int(&q, end->now_s);
+	return query_run(&q, e);
+}
+
+static int
+end_job(struct tx *tx, void *arg, struct err *e)
+{
+	struct end_write *w = arg;
+	const struct intent_end *end = w->end;
+	CLEANUP(buf) struct buf detail = {0};
+	struct told told = {0};
+	int rc;
+
+	w->done = false;
+	if ((end->to != INTENT_FAILED && end->to != INTENT_QUARANTINED) || end->cert.len > STORE_DER_MAX)
+		return err_set(e, ERR_BUG, "an intent cannot end like this");
+	rc = finish(tx, end, e);
+	if (rc <= 0)
+		return rc < 0 ? -1 : JOB_UNDO;
+	if (find_told(tx, end->id, &told, e) != 0 || end_request(tx, end, told.request_id, e) != 0 ||
+	    queue_revocation(tx, end, told.ca, e) != 0)
+		return -1;
+	w->done = true;
+	tell(&detail, end->id, &told, end->reason);
+	json_text(&detail, "sentence", end->sentence);
+	if (end->serial != NULL)
+		json_text(&detail, "serial", end->serial);
+	if (end->to == INTENT_QUARANTINED)
+		json_int(&detail, "alert", 1);
+	json_close(&detail);
+	return store_append(tx, end->now_s, end->actor == NULL ? "enrolld" : end->actor, end->audit, told.tag, &detail, e);
+}
+
+static int
+intent_end_write(struct store *store, const struct intent_end *end, bool *done, struct err *e)
+{
+	struct end_write w = {.end = end};
+
+	if (store_write(store, end_job, &w, e) != 0)
+		return -1;
+	*done = w.done;
+	return 0;
+}
+
+struct adopt_write {
+	int64_t now_s, count;
+};
+
+/* 1 with *id, 0 when there is none left, -1. */
+static int
+adopt_one(struct tx *tx, int64_t now_s, int64_t *id, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"UPDATE intent SET state = 3, next_try_s = ?1, updated_s = ?1 WHERE id ="
+		" (SELECT min(id) FROM intent WHERE state = 1 AND state < 4) RETURNING id");
+	int rc;
+
+	query_int(&q, now_s);
+	rc = query_row(&q, e);
+	if (rc == 1)
+		*id = query_get_int(&q);
+	return rc;
+}
+
+static int
+adopt_job(struct tx *tx, void *arg, struct err *e)
+{
+	struct adopt_write *w = arg;
+	int64_t id;
+	int rc;
+
+	w->count = 0;
+	while ((rc = adopt_one(tx, w->now_s, &id, e)) == 1) {
+		CLEANUP(buf) struct buf detail = {0};
+		struct told told = {0};
+
+		if (find_told(tx, id, &told, e) != 0)
+			return -1;
+		tell(&detail, id, &told, "the gateway stopped while it was being sent");
+		json_close(&detail);
+		if (store_append(tx, w->now_s, "enrolld", "ca.unknown", told.tag, &detail, e) != 0)
+			return -1;
+		w->count++;
+	}
+	return rc;
+}
+
+static int
+intent_adopt(struct store *store, int64_t now_s, int64_t *count, struct err *e)
+{
+	struct adopt_write w = {.now_s = now_s};
+
+	if (store_write(store, adopt_job, &w, e) != 0)
+		return -1;
+	*count = w.count;
+	return 0;
+}
+
+static int
+tell_revocation(struct tx *tx, const struct revocation_step *s, const char *ca, const char *serial, struct err *e)
+{
+	CLEANUP(buf) struct buf detail = {0};
+
+	json_open(&detail);
+	json_text(&detail, "ca", ca);
+	json_text(&detail, "serial", serial);
+	if (s->to == REVOCATION_IMPOSSIBLE)
+		json_text(&detail, "reason", s->error);
+	json_close(&detail);
+	return store_append(tx, s->now_s, "enrolld", s->to == REVOCATION_DONE ? "ca.revoked" : "ca.revoke_impossible", serial,
+		&detail, e);
+}
+
+static int
+revocation_job(struct tx *tx, void *arg, struct err *e)
+{
+	const struct revocation_step *s = arg;
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"UPDATE ca_revocation SET state = ?2, error = ?3, next_try_s = ?4, tries = tries + 1"
+		" WHERE id = ?1 AND state = 0 RETURNING ca, serial");
+	char ca[INTENT_NAME_MAX], serial[SERIAL_HEX_MAX];
+	int rc;
+
+	query_int(&q, s->id);
+	query_int(&q, s->to);
+	query_text_cut(&q, s->error, INTENT_ERROR_MAX);
+	query_int(&q, s->next_try_s);
+	rc = query_row(&q, e);
+	if (rc <= 0)
+		return rc < 0 ? -1 : JOB_UNDO;
+	query_get_text(&q, ca, sizeof ca);
+	query_get_text(&q, serial, sizeof serial);
+	return s->to == REVOCATION_LATER ? 0 : tell_revocation(tx, s, ca, serial, e);
+}
+
+static int
+revocation_step(struct store *store, const struct revocation_step *step, struct err *e)
+{
+	struct revocation_step s = *step;
+
+	return store_write(store, revocation_job, &s, e);
+}
+
+const struct intent_ops intent_sqlite = {
+	.by_id = intent_by_id,
+	.of_request = intent_of_request,
+	.list = intent_list,
+	.next = intent_next,
+	.counts = intent_counts,
+	.revocations = intent_revocations,
+	.step = intent_step_write,
+	.end = intent_end_write,
+	.adopt = intent_adopt,
+	.revocation_step = revocation_step,
+};

@@ -1,0 +1,147 @@
+/*
+ * intent.h - what is asked of CAs elsewhere, written down before it is sent.
+ *
+ * An intent is one certificate that one CA was, is being, or will be asked for on behalf of one request. It is made in
+ * the transaction that records the request as PENDING (store_outcome.intent), and done in the one that records the
+ * certificate (store_outcome.intent_id), so that no crash loses either. A request has at most one that is not over.
+ *
+ * Revocations that have to reach such a CA are a queue of their own: a certificate that came by an intent
+ * enters it in the very transaction that revokes it here, whatever revoked it.
+ */
+#ifndef GATEWAY_STORE_INTENT_H
+#define GATEWAY_STORE_INTENT_H
+
+#include "base/bytes.h"
+#include "base/ossl.h"
+#include "policy/record.h"
+
+struct store;
+struct store_read;
+
+enum intent_state {
+	INTENT_OPEN = 0,    /* not sent, or certainly not issued: it may be sent */
+	INTENT_SENT,        /* being sent at this moment */
+	INTENT_WAITING,     /* the CA makes it wait: it is polled */
+	INTENT_UNKNOWN,     /* sent, and what became of it is not known: never sent again before that is */
+	INTENT_DONE,        /* past here it is over */
+	INTENT_FAILED,      /* the CA refused, or an operator gave it up */
+	INTENT_QUARANTINED, /* a certificate came that was not let out: it is being revoked there */
+};
+const char *intent_state_name(enum intent_state state);
+
+#define INTENT_NAME_MAX 80
+#define INTENT_REFERENCE_MAX 256
+#define INTENT_ERROR_MAX 240
+#define INTENT_CA_REQUEST_MAX 48
+#define INTENT_JSON_MAX (64 << 10)
+
+/* One to be made with a request that is recorded as PENDING. */
+struct intent_new {
+	const char *ca;
+	const char *spec_json; /* what was approved */
+	struct bytes spki;
+	int key_kind;          /* enum key_kind */
+};
+
+struct intent_row {
+	int64_t id;
+	int64_t request_id;
+	char asset_tag[REG_TEXT_MAX];
+	uint8_t csr_sha256[32];
+	char ca[INTENT_NAME_MAX];
+	char ca_request_id[INTENT_CA_REQUEST_MAX]; /* "gw-<request>-<number>", no other has it */
+	enum intent_state state;
+	char reference[INTENT_REFERENCE_MAX];
+	int64_t created_s, updated_s, next_try_s;
+	int64_t tries;          /* calls to the CA about it */
+	int64_t cert_id;        /* DONE: the certificate; else 0 */
+	int key_kind;
+	char error[INTENT_ERROR_MAX]; /* of the latest call, or why it is over */
+};
+
+struct intent_filter {
+	const char *ca;   /* NULL: any */
+	int64_t after_id; /* rows with a larger id */
+	int64_t due_s;    /* whose next try is not after this; 0: any */
+	int limit;        /* 0: 1000 */
+	bool active;      /* only those that are not over */
+};
+typedef bool (*intent_cb)(void *arg, const struct intent_row *row); /* false: stop */
+
+/* One step of an intent that is not over. */
+struct intent_step {
+	int64_t id;
+	enum intent_state from, to; /* when it is not in from any more, nothing is done */
+	const char *reference; /* NULL: as it was */
+	const char *error;     /* NULL: "" */
+	int64_t next_try_s;
+	bool called;           /* one more call to the CA */
+	const char *actor;     /* for the audit row; NULL: "enrolld" */
+	const char *audit;     /* the row's action; NULL: no row */
+	int64_t now_s;
+};
+
+/* The end without a certificate: the request becomes DENIED (unless an operator has refused it), its place in a quota is free. */
+struct intent_end {
+	int64_t id;
+	enum intent_state to;  /* FAILED or QUARANTINED */
+	const char *reason, *sentence; /* of the request, and the decision row */
+	const char *rules_json; /* NULL: "[]" */
+	const char *policy_version;
+	const char *actor;     /* NULL: "enrolld" */
+	const char *audit;
+	const char *serial;    /* of a certificate that came: it enters the queue of revocations; NULL: none did */
+	struct bytes cert;     /* DER, may be empty */
+	int64_t now_s;
+};
+
+struct revocation_row {
+	int64_t id;
+	char ca[INTENT_NAME_MAX];
+	char serial[SERIAL_HEX_MAX];
+	char reason[48];       /* as the certificate's row says; "quarantined" for one that was never let out */
+	int64_t cert_id;       /* 0: never let out */
+	int64_t created_s, next_try_s, tries;
+	char error[INTENT_ERROR_MAX];
+};
+/* cert: DER, valid during the callback only; may be empty. */
+typedef bool (*revocation_cb)(void *arg, const struct revocation_row *row, struct bytes cert);
+enum revocation_end { REVOCATION_LATER = 0, REVOCATION_DONE, REVOCATION_IMPOSSIBLE };
+struct revocation_step {
+	int64_t id;
+	enum revocation_end to;
+	const char *error;     /* NULL: "" */
+	int64_t next_try_s, now_s;
+};
+
+struct intent_counts {
+	int64_t in_state[INTENT_UNKNOWN + 1]; /* OPEN to UNKNOWN; those that are over are not counted */
+	int64_t revocations;                  /* that wait */
+};
+
+/* Errors as in store.h. Lookups give 1 with *out, 0 when there is none, -1. */
+struct intent_ops {
+	/* spec, spki: NULL, or get theirs appended. */
+	int (*by_id)(struct store_read *, int64_t id, struct intent_row *out, struct buf *spec, struct buf *spki,
+		struct err *);
+	/* The request's newest. */
+	int (*of_request)(struct store_read *, int64_t request_id, struct intent_row *out, struct err *);
+	/* Oldest first. 0 or -1. */
+	int (*list)(struct store_read *, const struct intent_filter *, intent_cb, void *, struct err *);
+	/* When something of this CA is due next, intent or revocation: 1 with *at_s, 0 nothing waits, -1. */
+	int (*next)(struct store_read *, const char *ca, int64_t *at_s, struct err *);
+	int (*counts)(struct store_read *, const char *ca, struct intent_counts *out, struct err *);
+	/* Revocations that are due, oldest first. 0 or -1. */
+	int (*revocations)(struct store_read *, const char *ca, int64_t due_s, int limit, revocation_cb, void *,
+		struct err *);
+	/* 0 or -1; *done: whether it was. */
+	int (*step)(struct store *, const struct intent_step *, bool *done, struct err *);
+	int (*end)(struct store *, const struct intent_end *, bool *done, struct err *);
+	/* At start: what a former life was sending is UNKNOWN. *count: how many. */
+	int (*adopt)(struct store *, int64_t now_s, int64_t *count, struct err *);
+	int (*revocation_step)(struct store *, const struct revocation_step *, struct err *);
+};
+
+extern const struct intent_ops intent_sqlite;
+
+#endif

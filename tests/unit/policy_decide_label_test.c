@@ -1,0 +1,146 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "tests/unit/policy_decide_fixture.h"
+
+static struct scene s;
+static struct policy_rules *compiled;
+static struct exception waiver;
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	policy_rules_free(compiled);
+	compiled = NULL;
+	return 0;
+}
+
+static struct policy_rule
+rule_of(const char *name, enum rule_action action)
+{
+	struct policy_rule rule = { .action = action };
+
+	strcpy(rule.name, name);
+	return rule;
+}
+
+/* Judge by these from now on. */
+static void
+use_rules(const struct policy_rule *rules, size_t count, bool otherwise_allow)
+{
+	struct err e;
+
+	policy_rules_free(compiled);
+	compiled = NULL;
+	if (policy_rules_new(rules, count, otherwise_allow, &compiled, &e) != 0)
+		fail_msg("%s", e.text);
+	s.in.rules = compiled;
+	s.in.facts = (struct rule_facts){ .protocol = RULE_EST, .peer = "192.0.2.7:4711" };
+}
+
+static void
+use_waiver(unsigned waives)
+{
+	waiver = (struct exception){ .id = 5, .waives = waives, .ticket = "TICKET-1", .expires_s = NOW + DAY };
+	s.in.exceptions = &waiver;
+	s.in.exception_count = 1;
+}
+
+static void
+assert_waived(const char *rule)
+{
+	assert_allowed(&s);
+	assert_int_equal(scene_rule(&s, rule)->verdict, VERDICT_PASS);
+	assert_non_null(strstr(scene_rule(&s, rule)->saw, "waived by exception 5 (TICKET-1)"));
+	assert_int_equal(s.out.exceptions_used, 1);
+}
+
+/* What a label demands of the first certificate is not got around by renewing another label's. */
+static void
+policy_decide_judges_a_renewal_of_another_labels_certificate_as_a_first_one_too(void **state)
+{
+	struct policy_rule rules[3] = { rule_of("renewals", RULE_ALLOW), rule_of("evidence", RULE_REQUIRE), rule_of("rest", RULE_ALLOW) };
+	struct rule_judgement judgement;
+
+	(void)state;
+	scene_set(&s);
+	scene_own(&s, POLICY_RENEW);
+	s.profile.allow_subject_change = true; /* there is no certificate whose names could be kept */
+	rules[0].operations = 1u << POLICY_RENEW;
+	rules[1].operations = 1u << POLICY_ENROLL;
+	rules[1].lifetime_s = DAY;
+	strcpy(rules[1].attesters.at[rules[1].attesters.count++], "tpm");
+	use_rules(rules, 3, false);
+	assert_allowed(&s);
+	strcpy(s.in.proof.cert_label, "lobby");
+	assert_denied(&s, "attestation.present");
+	decide_rules(&s.in, &judgement);
+	assert_int_equal(judgement.result, RULES_ALLOW);
+	assert_int_equal(judgement.demand_count, 1);
+	assert_int_equal(judgement.demands[0].rule, 1);
+	assert_int_equal(judgement.lifetime_s, DAY);
+	assert_int_equal(judgement.matched_count, 3);
+	rules[1].action = RULE_APPROVE;
+	rules[1].attesters.count = 0;
+	use_rules(rules, 3, false);
+	decide(&s.in, &s.out);
+	assert_int_equal(s.out.outcome, OUTCOME_PENDING);
+	rules[1].action = RULE_DENY;
+	rules[1].lifetime_s = 0;
+	use_rules(rules, 3, false);
+	assert_denied(&s, "policy.rules");
+	assert_int_equal(s.out.judgement.decided_by, 1);
+	use_waiver(EXCEPTION_RULES);
+	assert_waived("policy.rules");
+	s.in.exception_count = 0;
+	s.in.proof.kind = PROOF_REGISTRAR;
+	decide_rules(&s.in, &judgement);
+	assert_int_equal(judgement.result, RULES_DENY);
+	strcpy(s.in.proof.cert_label, "office");
+	decide_rules(&s.in, &judgement);
+	assert_int_equal(judgement.result, RULES_ALLOW);
+}
+
+static void
+policy_decide_counts_the_demands_of_both_operations_together(void **state)
+{
+	struct policy_rule rules[RULE_DEMANDS_MAX + 1];
+	struct rule_judgement judgement;
+	size_t i;
+
+	(void)state;
+	scene_set(&s);
+	scene_own(&s, POLICY_RENEW);
+	for (i = 0; i <= RULE_DEMANDS_MAX; i++) {
+		rules[i] = rule_of("", RULE_REQUIRE);
+		(void)snprintf(rules[i].name, sizeof rules[i].name, "rule-%zu", i);
+		rules[i].operations = 1u << (i < 5 ? POLICY_RENEW : POLICY_ENROLL);
+		strcpy(rules[i].attesters.at[rules[i].attesters.count++], "tpm");
+	}
+	strcpy(s.in.proof.cert_label, "lobby");
+	use_rules(rules, RULE_DEMANDS_MAX, true);
+	decide_rules(&s.in, &judgement);
+	assert_false(judgement.crowded);
+	assert_int_equal(judgement.demand_count, RULE_DEMANDS_MAX);
+	use_rules(rules, RULE_DEMANDS_MAX + 1, true);
+	decide_rules(&s.in, &judgement);
+	assert_true(judgement.crowded);
+	assert_int_equal(judgement.result, RULES_DENY);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(policy_decide_judges_a_renewal_of_another_labels_certificate_as_a_first_one_too, teardown),
+		cmocka_unit_test_teardown(policy_decide_counts_the_demands_of_both_operations_together, teardown),
+	};
+
+	return cmocka_run_group_tests_name("policy/decide: renewals across labels", tests, NULL, NULL);
+}
