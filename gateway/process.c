@@ -15,8 +15,12 @@
 #include "base/timefmt.h"
 #include "gateway/coap/est_coap.h"
 #include "gateway/core/enroll.h"
+#include "gateway/core/issuer.h"
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
+#include "gateway/core/rule_limits.h"
+#include "gateway/core/sightings.h"
+#include "gateway/core/sweep.h"
 #include "gateway/http/control.h"
 #include "gateway/http/front.h"
 #include "gateway/http/quickkeys.h"
@@ -24,6 +28,7 @@
 
 #define LIMITER_SLOTS 65536
 /* A fleet of a thousand devices behind one address may knock without credentials first; 600 rows a minute are 0.5 GB a day. */
+#define SIGHTING_SLOTS 65536 /* assets whose latest places are remembered */
 #define STRANGER_SLOTS 16384
 #define STRANGER_ROWS  600
 #define STRANGER_S     60
@@ -34,6 +39,7 @@ struct process {
 	struct server *server, *admin;
 	struct front *front;
 	struct est_coap *coap;
+	struct sweep *sweep;
 	sem_t work;
 	struct control *control;
 	int lock;
@@ -104,6 +110,21 @@ take_lock(struct process *p, const struct config *config, struct err *e)
 	return 0;
 }
 
+/* What the policy needs beside the store; nonces given out before a restart stay good. */
+static int
+open_policy(struct gateway *gateway, struct err *e)
+{
+	uint8_t secret[32];
+	int result = seal_derive(gateway->seal, "nonces", secret, sizeof secret, e);
+
+	if (result == 0)
+		result = nonces_new(bytes_of(secret, sizeof secret), &gateway->nonces, e);
+	OPENSSL_cleanse(secret, sizeof secret);
+	if (result != 0 || sightings_new(SIGHTING_SLOTS, &gateway->sightings, e) != 0)
+		return -1;
+	return rule_limits_new(&gateway->rule_limits, e);
+}
+
 static int
 open_state(struct process *p, const struct config *config, struct err *e)
 {
@@ -123,7 +144,8 @@ open_state(struct process *p, const struct config *config, struct err *e)
 	if (limiter_new(STRANGER_SLOTS, STRANGER_ROWS, STRANGER_S, STRANGER_S, &p->gateway.strangers, e) != 0)
 		return -1;
 	(void)snprintf(seal, sizeof seal, "%s.key", config->store_path);
-	if (crl_cache_new(&p->gateway.crls, e) != 0 || seal_load(seal, &p->gateway.seal, e) != 0)
+	if (crl_cache_new(&p->gateway.crls, e) != 0 || seal_load(seal, &p->gateway.seal, e) != 0 ||
+	    open_policy(&p->gateway, e) != 0)
 		return -1;
 	/* A worker that waits for an MDM serves nobody; the other half goes on. */
 	if (sem_init(&p->work, 0, (unsigned)config->threads_workers) != 0)
@@ -150,6 +172,16 @@ log_addresses(const struct process *p, const struct front_settings *settings, co
 			est_coap_port(p->coap, i));
 }
 
+/* A worker that waits for a CA elsewhere serves nobody; the other half goes on. */
+static int
+start_issuer(struct process *p, const struct config *config, struct err *e)
+{
+	struct issuer_settings settings = { .gateway = &p->gateway,
+		.waiters_max = config->threads_workers < 2 ? 1 : config->threads_workers / 2 };
+
+	return issuer_start(&settings, &p->gateway.issuer, e);
+}
+
 static int
 start(struct process *p, struct config *config, struct err *e)
 {
@@ -164,6 +196,10 @@ start(struct process *p, struct config *config, struct err *e)
 	if (world_load(config, &world, e) != 0)
 		return -1;
 	world_swap(world);
+	if (world_enter(&p->gateway, world, time_now_s(), e) != 0)
+		return -1;
+	if (sweep_start(&p->gateway, &p->sweep, e) != 0 || start_issuer(p, config, e) != 0)
+		return -1;
 	if (server_start(&p->gateway, config->threads_workers, &p->server, &front.backend_port, e) != 0 ||
 	    front_start(&front, &p->front, e) != 0 || est_coap_start(&p->gateway, world, &p->coap, e) != 0)
 		return -1;
@@ -189,12 +225,17 @@ stop(struct process *p, int64_t grace_s)
 	server_stop(p->server);
 	server_stop(p->admin); /* it asks the next for its figures */
 	est_coap_stop(p->coap, grace_s);
+	sweep_stop(p->sweep);
+	issuer_stop(p->gateway.issuer);
 	if (p->gateway.store != NULL)
 		p->gateway.store_ops->close(p->gateway.store);
 	limiter_free(p->gateway.by_asset);
 	limiter_free(p->gateway.by_address);
 	limiter_free(p->gateway.strangers);
 	crl_cache_free(p->gateway.crls);
+	nonces_free(p->gateway.nonces);
+	sightings_free(p->gateway.sightings);
+	rule_limits_free(p->gateway.rule_limits);
 	seal_free(p->gateway.seal);
 	world_swap(NULL);
 	if (p->lock >= 0)
@@ -222,12 +263,15 @@ reload(struct process *p, const char *path, struct err *e)
 	front = front_settings_of(config, &listen);
 	if (world_load(config, &world, e) != 0)
 		return -1;
-	if (front_reload_tls(p->front, &front, e) != 0 || est_coap_reload(p->coap, world, e) != 0) {
+	if (world_enter(&p->gateway, world, time_now_s(), e) != 0 || front_reload_tls(p->front, &front, e) != 0 ||
+	    est_coap_reload(p->coap, world, e) != 0) {
 		world_put(world);
 		return -1;
 	}
 	log_setup(config->log_format, config->log_level);
 	world_swap(world);
+	if (issuer_refresh(p->gateway.issuer, e) != 0)
+		log_text(LOG_LEVEL_ERROR, "reload", "%s", e->text);
 	return 0;
 }
 

@@ -208,7 +208,11 @@ revoke_as(struct ca *ca, const char *decimal, const char *authority, int reason,
 	const char *words;
 	int64_t retry_s = 0;
 
-	(void)snprintf(code, sizeof code, "%d", reason);
+	/* It knows the reasons by number but for the one that says nothing. */
+	if (reason == 0)
+		(void)snprintf(code, sizeof code, "unspecified");
+	else
+		(void)snprintf(code, sizeof code, "%d", reason);
 	document = json_pack("{s:s, s:s, s:s}", "serial", decimal, "authority_key_id", authority, "reason", code);
 	if (document == NULL)
 		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);

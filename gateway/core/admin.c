@@ -2,30 +2,52 @@
 
 #include <string.h>
 
+#include "base/timefmt.h"
+#include "gateway/core/issuer.h"
+
 /* Arguments by name: a text, or an integer where the name ends in "#", or true or false where it ends in "?". */
 static const struct {
 	const char *name;
 	int (*run)(struct admin_call *call, struct err *e);
 	const char *takes;
 } commands[] = {
+	{ "approval decide", admin_approval_decide, "id# approve? reason" },
+	{ "approval list", admin_approval_list, "open?" },
+	{ "approval show", admin_approval_show, "id#" },
+	{ "asset forget-key", admin_asset_forget_key, "tag reason" },
 	{ "asset list", admin_asset_list, "tag owner state limit#" },
 	{ "asset set-state", admin_asset_set_state, "tag state reason" },
 	{ "asset show", admin_asset_show, "tag" },
 	{ "audit list", admin_audit_list, "after# limit#" },
 	{ "audit verify", admin_audit_verify, "head" },
+	{ "ca intents", admin_ca_intents, "ca open? after# limit#" },
+	{ "ca list", admin_ca_list, "" },
+	{ "ca resolve", admin_ca_resolve, "id# absent? failed? reason" },
 	{ "cert list", admin_cert_list, "asset status expires_before after# limit#" },
 	{ "cert revoke", admin_cert_revoke, "serial ca reason" },
 	{ "cert show", admin_cert_show, "serial ca" },
-	{ "explain", admin_explain, "id# asset label op proof format" },
-	{ "import", admin_import, "format source create_owners? dry_run?" },
+	{ "exception list", admin_exception_list, "asset open?" },
+	{ "exception request", admin_exception_request, "asset owner waive reason ticket expires label uses#" },
+	{ "exception revoke", admin_exception_revoke, "id# reason" },
+	{ "explain", admin_explain, "id# request# asset label op proof format" },
+	{ "import", admin_import, "format source create_owners? dry_run? map map_text owner issuer" },
 	{ "owner list", admin_owner_list, "" },
-	{ "owner put", admin_owner_put, "name kind status contract_end contact" },
+	{ "owner offboard", admin_owner_offboard, "name grace reason" },
+	{ "owner put", admin_owner_put, "name kind status contract_end contact operators" },
+	{ "owner report", admin_owner_report, "name" },
+	{ "policy diff", admin_policy_diff, "last#" },
+	{ "policy test", admin_policy_test, "format split#" },
+	{ "quota list", admin_quota_list, "owner" },
+	{ "quota set", admin_quota_set, "owner profile limit" },
 	{ "request decide", admin_request_decide, "id# approve? reason" },
 	{ "request list", admin_request_list, "state asset after# limit#" },
 	{ "request show", admin_request_show, "id#" },
 	{ "secret keywrap", admin_keywrap_new, "tag" },
 	{ "secret new", admin_secret_new, "tag static? label expires scep?" },
 	{ "status", admin_status, "" },
+	{ "transfer decide", admin_transfer_decide, "id# to reason" },
+	{ "transfer list", admin_transfer_list, "asset open?" },
+	{ "transfer offer", admin_transfer_offer, "tag to expires reason" },
 };
 
 /* '#' '?' or ' ' for a text; '\0': the command has no such argument. */
@@ -71,11 +93,16 @@ check_args(const char *takes, json_t *args, struct err *e)
 int
 admin_run(const char *command, struct admin_call *call, struct err *e)
 {
-	size_t i;
+	size_t i = 0;
+	int result;
 
-	for (i = 0; i < sizeof commands / sizeof commands[0]; i++)
-		if (strcmp(commands[i].name, command) == 0)
-			return check_args(commands[i].takes, call->args, e) != 0 ? -1 : commands[i].run(call, e);
+	while (i < sizeof commands / sizeof commands[0] && strcmp(commands[i].name, command) != 0)
+		i++;
+	if (i < sizeof commands / sizeof commands[0]) {
+		result = check_args(commands[i].takes, call->args, e) != 0 ? -1 : commands[i].run(call, e);
+		issuer_wake(call->gateway->issuer, NULL); /* it may have revoked what a CA elsewhere has to hear of */
+		return result;
+	}
 	return err_set(e, ERR_UNSUPPORTED, "no command \"%.40s\"; is enrollctl of another version?", command);
 }
 
@@ -110,4 +137,26 @@ bool
 admin_flag(const struct admin_call *call, const char *key)
 {
 	return json_is_true(json_object_get(call->args, key));
+}
+
+int
+admin_duration(const struct admin_call *call, const char *key, int64_t fallback_s, int64_t *out_s, struct err *e)
+{
+	const char *text = admin_text_or(call, key, NULL);
+
+	*out_s = fallback_s;
+	if (text == NULL || duration_parse(text, out_s, e) == 0)
+		return 0;
+	return err_prefix(e, "%s", key);
+}
+
+int
+admin_named(const char *what, int (*of)(const char *), const char *text, int *out, struct err *e)
+{
+	int value = of(text);
+
+	if (value < 0)
+		return err_set(e, ERR_MALFORMED, "\"%.60s\" is not %s", text, what);
+	*out = value;
+	return 0;
 }

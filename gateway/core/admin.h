@@ -36,12 +36,37 @@ const char *admin_text_or(const struct admin_call *call, const char *key, const 
 int64_t admin_int_or(const struct admin_call *call, const char *key, int64_t fallback);
 bool admin_flag(const struct admin_call *call, const char *key);
 
+/* A duration like "14d", not negative; the fallback when it is not given. */
+MUST_USE int admin_duration(const struct admin_call *call, const char *key, int64_t fallback_s, int64_t *out_s,
+	struct err *e);
+/* A word out of a fixed list: ERR_MALFORMED says that text is not what. */
+MUST_USE int admin_named(const char *what, int (*of)(const char *), const char *text, int *out, struct err *e);
+
 /* Command functions, by file. */
+int admin_ca_list(struct admin_call *call, struct err *e);
+int admin_ca_intents(struct admin_call *call, struct err *e);
+int admin_ca_resolve(struct admin_call *call, struct err *e);
 int admin_owner_put(struct admin_call *call, struct err *e);
 int admin_owner_list(struct admin_call *call, struct err *e);
 int admin_asset_list(struct admin_call *call, struct err *e);
 int admin_asset_show(struct admin_call *call, struct err *e);
 int admin_asset_set_state(struct admin_call *call, struct err *e);
+int admin_asset_forget_key(struct admin_call *call, struct err *e);
+int admin_owner_offboard(struct admin_call *call, struct err *e);
+int admin_owner_report(struct admin_call *call, struct err *e);
+int admin_transfer_offer(struct admin_call *call, struct err *e);
+int admin_transfer_decide(struct admin_call *call, struct err *e);
+int admin_transfer_list(struct admin_call *call, struct err *e);
+int admin_exception_request(struct admin_call *call, struct err *e);
+int admin_exception_list(struct admin_call *call, struct err *e);
+int admin_exception_revoke(struct admin_call *call, struct err *e);
+int admin_quota_set(struct admin_call *call, struct err *e);
+int admin_quota_list(struct admin_call *call, struct err *e);
+int admin_approval_list(struct admin_call *call, struct err *e);
+int admin_approval_show(struct admin_call *call, struct err *e);
+int admin_approval_decide(struct admin_call *call, struct err *e);
+int admin_policy_test(struct admin_call *call, struct err *e);
+int admin_policy_diff(struct admin_call *call, struct err *e);
 int admin_import(struct admin_call *call, struct err *e);
 int admin_secret_new(struct admin_call *call, struct err *e);
 int admin_keywrap_new(struct admin_call *call, struct err *e);

@@ -7,6 +7,7 @@
 #include "est/body.h"
 #include "gateway/core/admin_json.h"
 #include "gateway/core/enroll.h"
+#include "gateway/core/replay.h"
 
 #define EXPLAIN_DECISIONS 20
 
@@ -81,18 +82,6 @@ choose(const struct admin_call *call, struct enroll_request *request, enum proof
 	return 0;
 }
 
-static json_t *
-json_of_rules(const struct decision *decision)
-{
-	json_t *rules = json_array();
-	size_t i;
-
-	for (i = 0; i < decision->rule_count; i++)
-		(void)json_array_append_new(rules, json_pack("[s, s, s]", decision->rules[i].rule,
-							   verdict_name(decision->rules[i].verdict),
-							   decision->rules[i].saw));
-	return rules;
-}
 
 static int
 explain_trial(struct admin_call *call, const struct world *world, struct err *e)
@@ -123,17 +112,62 @@ explain_trial(struct admin_call *call, const struct world *world, struct err *e)
 	return result;
 }
 
+static bool
+keep_decision(void *arg, const struct decision_row *row)
+{
+	*(json_t **)arg = json_of_decision(row);
+	return false;
+}
+
+/* The latest decision of a stored request, and what it would be now. */
+static int
+explain_again(struct admin_call *call, const struct world *world, int64_t id, struct decision *now, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	CLEANUP(buf) struct buf csr = { 0 };
+	struct request_row row;
+	json_t *then = NULL;
+
+	if (snapshot_begin(call, &s, e) != 0 || replay_load(call->gateway, s.read, id, &row, &csr, e) != 0 ||
+	    s.ops->decision_list(s.read, id, 0, 1, keep_decision, &then, e) != 0 ||
+	    replay_decide(call->gateway, world, s.read, &row, buf_bytes(&csr), call->now_s, now, e) != 0) {
+		json_decref(then);
+		return -1;
+	}
+	call->result = json_pack("{s:o, s:o, s:{s:o, s:s, s:s, s:s, s:s, s:o}}", "request", json_of_request(&row), "then",
+		then == NULL ? json_object() : then, "now", "at", json_of_time(call->now_s), "policy_version",
+		world->config->version, "outcome", outcome_name(now->outcome), "reason", now->reason, "sentence",
+		now->sentence, "rules", json_of_rules(now));
+	return 0;
+}
+
+static int
+explain_now(struct admin_call *call, const struct world *world, int64_t request, struct err *e)
+{
+	struct decision *decision;
+	int result;
+
+	if (request <= 0)
+		return explain_trial(call, world, e);
+	decision = calloc(1, sizeof *decision);
+	if (decision == NULL)
+		return err_set(e, ERR_NOMEM, "no memory for the decision");
+	result = explain_again(call, world, request, decision, e);
+	free(decision);
+	return result;
+}
+
 int
 admin_explain(struct admin_call *call, struct err *e)
 {
-	int64_t id = admin_int_or(call, "id", 0);
+	int64_t id = admin_int_or(call, "id", 0), request = admin_int_or(call, "request", 0);
 	struct world *world;
 	int result;
 
 	if (id > 0)
 		return explain_stored(call, id, e);
 	world = world_get();
-	result = explain_trial(call, world, e);
+	result = explain_now(call, world, request, e);
 	world_put(world);
 	return result;
 }

@@ -1,5 +1,7 @@
 #include "gateway/core/admin_json.h"
 
+#include <stdio.h>
+
 #include "base/timefmt.h"
 
 json_t *
@@ -25,9 +27,10 @@ json_of_hash(const uint8_t hash[32])
 json_t *
 json_of_owner(const struct owner *owner)
 {
-	return json_pack("{s:s, s:s, s:s, s:o, s:s}", "name", owner->name, "kind", owner_kind_name(owner->kind),
-		"status", owner_status_name(owner->status), "contract_end", json_of_time(owner->contract_end_s),
-		"contact", owner->contact);
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:o}", "name", owner->name, "kind",
+		owner_kind_name(owner->kind), "status", owner_status_name(owner->status), "contract_end",
+		json_of_time(owner->contract_end_s), "contact", owner->contact, "operators", owner->operators, "leaves",
+		json_of_time(owner->status == OWNER_OFFBOARDING ? owner->offboard_end_s : 0));
 }
 
 json_t *
@@ -87,6 +90,73 @@ json_of_decision(const struct decision_row *row)
 		(json_int_t)row->asset_version, "policy_version", row->policy_version, "csr_sha256",
 		json_of_hash(row->csr_sha256), "outcome", row->outcome, "reason", row->reason, "sentence",
 		row->sentence, "rules", rules);
+}
+
+json_t *
+json_of_rules(const struct decision *decision)
+{
+	json_t *rules = json_array();
+	size_t i;
+
+	for (i = 0; i < decision->rule_count; i++)
+		(void)json_array_append_new(rules, json_pack("[s, s, s]", decision->rules[i].rule,
+							   verdict_name(decision->rules[i].verdict),
+							   decision->rules[i].saw));
+	return rules;
+}
+
+json_t *
+json_of_transfer(const struct transfer_row *row)
+{
+	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "id", (json_int_t)row->id,
+		"asset", row->asset_tag, "from", row->from_owner, "to", row->to_owner, "state",
+		transfer_state_name(row->state), "was", asset_state_name(row->prior_state), "reason", row->reason,
+		"offered_by", row->offered_by, "decided_by", row->decided_by, "offered", json_of_time(row->offered_s),
+		"expires", json_of_time(row->expires_s), "decided", json_of_time(row->decided_s));
+}
+
+/* "attestation,quota" */
+static json_t *
+json_of_waivers(unsigned waives)
+{
+	char text[80] = "";
+	size_t len = 0;
+	unsigned bit;
+
+	for (bit = 1; bit <= EXCEPTION_RENEWAL_WINDOW; bit <<= 1)
+		if ((waives & bit) != 0 && len < sizeof text)
+			len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", len == 0 ? "" : ",",
+				exception_waiver_name(bit));
+	return json_string(text);
+}
+
+json_t *
+json_of_exception(const struct exception_row *row)
+{
+	return json_pack(
+		"{s:I, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:I, s:I}", "id",
+		(json_int_t)row->id, "asset", row->asset_tag, "owner", row->owner, "label", row->label, "waives",
+		json_of_waivers(row->waives), "reason", row->reason, "ticket", row->ticket, "state",
+		exception_state_name(row->state), "requested_by", row->requested_by, "approved_by", row->approved_by,
+		"approvals_needed", row->approvals_needed, "created", json_of_time(row->created_s), "expires",
+		json_of_time(row->expires_s), "uses", (json_int_t)row->uses, "max_uses", (json_int_t)row->max_uses);
+}
+
+json_t *
+json_of_quota(const struct quota_row *row)
+{
+	return json_pack("{s:s, s:s, s:I, s:I}", "owner", row->owner, "profile", row->profile, "limit",
+		(json_int_t)row->limit, "used", (json_int_t)row->used);
+}
+
+json_t *
+json_of_approval(const struct approval_row *row)
+{
+	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "id", (json_int_t)row->id,
+		"kind", row->kind, "subject", row->subject, "detail", row->detail, "reason", row->reason, "state",
+		approval_state_name(row->state), "requested_by", row->requested_by, "decided_by", row->decided_by,
+		"needed", row->needed, "requested", json_of_time(row->requested_s), "expires",
+		json_of_time(row->expires_s), "decided", json_of_time(row->decided_s));
 }
 
 json_t *

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "gateway/core/admin.h"
+#include "policy/decide.h"
 
 json_t *json_of_owner(const struct owner *owner);
 json_t *json_of_asset(const struct asset *asset, const char *owner);
@@ -14,6 +15,11 @@ json_t *json_of_anchor(const struct anchor *anchor);
 json_t *json_of_cert(const struct cert_row *row);
 json_t *json_of_request(const struct request_row *row);
 json_t *json_of_decision(const struct decision_row *row);
+json_t *json_of_rules(const struct decision *decision);
+json_t *json_of_transfer(const struct transfer_row *row);
+json_t *json_of_exception(const struct exception_row *row);
+json_t *json_of_quota(const struct quota_row *row);
+json_t *json_of_approval(const struct approval_row *row);
 json_t *json_of_audit(const struct audit_row *row);
 /* "2026-11-21T07:25:00Z", or null for 0. */
 json_t *json_of_time(int64_t at_s);

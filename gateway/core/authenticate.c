@@ -50,6 +50,7 @@ find_own(struct attempt *a, struct err *e)
 	a->proof.cert_not_after_s = row.not_after_s;
 	a->proof.cert_revoked = row.status != CERT_VALID;
 	(void)snprintf(a->proof.cert_profile, sizeof a->proof.cert_profile, "%s", row.profile);
+	(void)snprintf(a->proof.cert_label, sizeof a->proof.cert_label, "%s", row.label);
 	(void)snprintf(a->proof.text, sizeof a->proof.text, "certificate %s", row.serial);
 	return 1;
 }
@@ -74,18 +75,46 @@ attempt_match_anchor(struct attempt *a, const struct anchor *anchor, struct err 
 	return 0;
 }
 
+int
+attempt_key_digest(const X509 *cert, uint8_t out[32], struct err *e)
+{
+	uint8_t *der = NULL;
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der), result;
+
+	if (len <= 0)
+		return err_ossl(e, ERR_MALFORMED, "public key of the client certificate");
+	result = sha256(bytes_of(der, (size_t)len), out, e);
+	OPENSSL_free(der);
+	return result;
+}
+
+/* The first anchor that leads to the asset is the one whose key is remembered. */
+static int
+match_certificate(struct attempt *a, const struct anchor *anchor, struct err *e)
+{
+	if (attempt_match_anchor(a, anchor, e) != 0)
+		return -1;
+	if (a->asset_matches == 0 || a->has_proof_anchor)
+		return 0;
+	a->proof_anchor = *anchor;
+	a->has_proof_anchor = true;
+	return attempt_key_digest(a->request->client_cert, a->proof_spki, e);
+}
+
 static int
 find_by_anchors(struct attempt *a, const char *set, struct err *e)
 {
 	struct anchor anchors[ANCHORS_MAX];
 	size_t count = 0, i;
 
+	(void)snprintf(a->proof_set, sizeof a->proof_set, "%s", set);
+
 	if (identity_extract(a->world->rules, set, a->request->client_cert, anchors, ANCHORS_MAX, &count, e) != 0)
 		return err_prefix(e, "client certificate");
 	a->proof.kind = PROOF_CERTIFICATE;
 	(void)snprintf(a->proof.text, sizeof a->proof.text, "certificate of %.100s without a known identity", set);
 	for (i = 0; i < count; i++)
-		if (attempt_match_anchor(a, &anchors[i], e) != 0)
+		if (match_certificate(a, &anchors[i], e) != 0)
 			return -1;
 	if (count > 0)
 		(void)snprintf(a->proof.text, sizeof a->proof.text, "%s %.60s %.100s",
@@ -265,6 +294,7 @@ renew_again(struct attempt *a, struct err *e)
 	a->proof.cert_not_after_s = row.not_after_s;
 	a->proof.cert_revoked = row.status != CERT_VALID;
 	(void)snprintf(a->proof.cert_profile, sizeof a->proof.cert_profile, "%s", row.profile);
+	(void)snprintf(a->proof.cert_label, sizeof a->proof.cert_label, "%s", row.label);
 	return 0;
 }
 
@@ -334,6 +364,8 @@ attempt_authenticate(struct attempt *a, struct err *e)
 	a->asset_matches = 0;
 	a->secret_id = a->secret_used_by = 0;
 	a->challenge_once = false;
+	a->has_proof_anchor = false;
+	a->proof_set[0] = '\0';
 	a->current = NULL;
 	a->proof = (struct proof){ .kind = PROOF_NONE };
 	result = authenticate(a, e);

@@ -200,8 +200,8 @@ attempt_by_mdm(struct attempt *a, struct err *e)
 	return find_managed(a, e);
 }
 
-static bool
-may_call(struct gateway *gateway)
+bool
+attempt_may_call(struct gateway *gateway)
 {
 	if (atomic_fetch_add(&gateway->mdm_calls, 1) < gateway->mdm_calls_max || gateway->mdm_calls_max == 0)
 		return true;
@@ -209,8 +209,8 @@ may_call(struct gateway *gateway)
 	return false;
 }
 
-static void
-called(struct gateway *gateway)
+void
+attempt_called(struct gateway *gateway)
 {
 	(void)atomic_fetch_sub(&gateway->mdm_calls, 1);
 }
@@ -237,7 +237,7 @@ attempt_ask_mdm(struct attempt *a, struct err *e)
 
 	if (mdm == NULL)
 		return err_set(e, ERR_BUG, "label %s has no MDM", a->request->label->policy.name);
-	if (!may_call(a->gateway))
+	if (!attempt_may_call(a->gateway))
 		return err_set(e, ERR_UPSTREAM, "MDM %s: %d calls are under way", a->request->label->scep_mdm,
 			a->gateway->mdm_calls_max);
 	result = copy_challenge(a, &challenge, e);
@@ -245,7 +245,7 @@ attempt_ask_mdm(struct attempt *a, struct err *e)
 		request = mdm_request_of(a, (const char *)challenge.at);
 		result = mdm->ops->validate(mdm->mdm, &request, &a->mdm, e);
 	}
-	called(a->gateway);
+	attempt_called(a->gateway);
 	buf_free_secret(&challenge);
 	if (result != 0) {
 		metric_add(METRIC_MDM_FAILED_TOTAL, 1);
@@ -300,11 +300,11 @@ attempt_tell_mdm(struct attempt *a)
 	mdm = world_mdm_of(a->world, a->request->label->scep_mdm);
 	if (mdm == NULL)
 		return;
-	if (!may_call(a->gateway))
+	if (!attempt_may_call(a->gateway))
 		told = err_set(&e, ERR_UPSTREAM, "%d calls are under way", a->gateway->mdm_calls_max);
 	else {
 		told = tell(a, mdm, &e);
-		called(a->gateway);
+		attempt_called(a->gateway);
 	}
 	if (told != 0)
 		audit_untold(a, &e);

@@ -59,7 +59,8 @@ parse(struct config_reader *r)
 	config_fill(r);
 	settle(r->config);
 	config_check(r);
-	config_check_files(r);
+	if (!r->text_alone)
+		config_check_files(r);
 }
 
 static void
@@ -75,10 +76,10 @@ set_version(struct config_reader *r)
 }
 
 static int
-load(struct config_source *source, struct config **out)
+load(struct config_source *source, bool text_alone, struct config **out)
 {
 	CLEANUP(config) struct config *config = calloc(1, sizeof *config);
-	struct config_reader r = { .config = config, .source = source };
+	struct config_reader r = { .config = config, .source = source, .text_alone = text_alone };
 	size_t i;
 
 	if (config == NULL)
@@ -106,7 +107,7 @@ config_load(const char *path, config_problem problem, void *arg, struct config *
 	int result;
 
 	config_source_read(&source, path);
-	result = load(&source, out);
+	result = load(&source, false, out);
 	config_source_free(&source);
 	return result;
 }
@@ -118,7 +119,20 @@ config_load_octets(const char *path, struct bytes octets, config_problem problem
 	int result;
 
 	config_source_take(&source, path, octets);
-	result = load(&source, out);
+	result = load(&source, false, out);
+	config_source_free(&source);
+	return result;
+}
+
+int
+config_load_text(const char *text, const struct config *present, config_problem problem, void *arg,
+	struct config **out)
+{
+	struct config_source source = { .problem = problem, .arg = arg };
+	int result;
+
+	config_source_take(&source, present->path, bytes_of_text(text));
+	result = load(&source, true, out);
 	config_source_free(&source);
 	return result;
 }
@@ -133,6 +147,8 @@ config_free(struct config *config)
 	free(config->cas);
 	free(config->ras);
 	free(config->mdms);
+	free(config->attesters);
+	free(config->rules);
 	free(config->profiles);
 	free(config->labels);
 	free(config);
@@ -190,5 +206,16 @@ config_mdm(const struct config *config, const char *name)
 	for (i = 0; i < config->mdm_count; i++)
 		if (strcmp(config->mdms[i].name, name) == 0)
 			return &config->mdms[i];
+	return NULL;
+}
+
+const struct config_attester *
+config_attester(const struct config *config, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < config->attester_count; i++)
+		if (strcmp(config->attesters[i].name, name) == 0)
+			return &config->attesters[i];
 	return NULL;
 }

@@ -13,7 +13,10 @@
 
 #include "est/body.h"
 #include "policy/identity.h"
+#include "policy/attest/attest.h"
+#include "policy/attest/ear.h"
 #include "policy/profile.h"
+#include "policy/rules.h"
 #include "scep/scep.h"
 
 #define CONFIG_PATH_MAX 512
@@ -40,6 +43,16 @@ struct config_ca {
 	char next[CONFIG_PATH_MAX];  /* the certificate that follows (SCEP GetNextCACert); "": none */
 	int64_t crl_lifetime_s;      /* thisUpdate to nextUpdate */
 	char crl_url[TEMPLATE_MAX], ocsp_url[TEMPLATE_MAX], issuer_url[TEMPLATE_MAX];
+	/* CAs elsewhere: see struct ca_settings */
+	char url[TEMPLATE_MAX], tls_ca[CONFIG_PATH_MAX], client_cert[CONFIG_PATH_MAX], client_key[CONFIG_PATH_MAX];
+	bool allow_plain;
+	char secret_file[CONFIG_PATH_MAX], key_file[CONFIG_PATH_MAX];
+	char profile[TEMPLATE_MAX], end_entity_profile[TEMPLATE_MAX], authority[TEMPLATE_MAX], user[TEMPLATE_MAX];
+	char auth[32];
+	int64_t deadline_s;          /* of one call */
+	int calls;                   /* under way at once */
+	int64_t wait_s;              /* how long a request waits for it before the device is told to come back */
+	int64_t budget;              /* certificates a minute; 0: any number */
 };
 
 /* A registration authority of SCEP: the RSA certificates that devices encrypt to and that answers are signed with. */
@@ -62,6 +75,37 @@ struct config_mdm {
 	int64_t deadline_s;           /* of one call, all in all */
 };
 
+/* How one kind of evidence is judged: a verifier and its settings. Rules (require, prefer) name attesters. */
+struct config_attester {
+	char name[REG_TEXT_MAX];      /* also the issuer of the anchors its evidence gives, and the trust name of its identity rules */
+	enum attest_method method;    /* idevid and mdm need no files: they say "came by a certificate of trust" or "an MDM vouched" */
+	struct config_list roots;     /* PEM files: the manufacturers' roots */
+	bool identity_required;       /* evidence without an anchor of the asset does not count; default true */
+	/* tpm */
+	bool ak_by_certificate, ak_by_binding;
+	int64_t ak_life_s;            /* how long a binding holds */
+	struct config_list ek_roots;  /* PEM: TPM manufacturers' EK roots; none: the registry's anchor ek_pub_sha256 alone vouches */
+	/* android, yubikey: as in struct attest_settings */
+	int android_level;            /* choice software, tee, strongbox */
+	bool android_locked;
+	int64_t android_os_min, android_patch_min;
+	int yubikey_pin, yubikey_touch;
+	char yubikey_firmware[16];
+	/* ear */
+	char url[TEMPLATE_MAX], ca[CONFIG_PATH_MAX], secret_file[CONFIG_PATH_MAX];
+	struct config_list keys;      /* PEM public keys or certificates of the verifier */
+	char statement_type[EVIDENCE_OID_MAX]; /* which statements go there, dotted */
+	char media_type[REG_TEXT_MAX];
+	int ear_worst;                /* choice affirming, warning */
+	struct config_list submods;
+	char issuer[REG_TEXT_MAX];
+	char identity_claim[REG_TEXT_MAX];
+	enum anchor_type identity_anchor;
+	int64_t deadline_s;
+};
+
+enum clone_action { CLONE_QUARANTINE = 0, CLONE_ALERT, CLONE_OFF };
+
 enum content_type_style {
 	CONTENT_TYPE_RFC8951 = 0, /* "application/pkcs7-mime; smime-type=certs-only" on enroll answers */
 	CONTENT_TYPE_PLAIN,       /* no parameter anywhere */
@@ -79,6 +123,7 @@ struct config_label {
 	char trust[PROFILE_NAMES_MAX][REG_TEXT_MAX];
 	size_t trust_count;
 	struct config_list csrattrs;
+	bool csrattrs_template;     /* the profile as a template too (RFC 9908) */
 	enum est_base64_style base64;
 	enum content_type_style content_type;
 	bool include_chain;         /* in enroll answers */
@@ -98,7 +143,7 @@ struct config_label {
 
 struct config {
 	char path[CONFIG_PATH_MAX]; /* of the file itself; relative paths in it start at its folder */
-	char version[65];           /* SHA-256 of the file, hex: the policy version of decisions */
+	char version[65];           /* SHA-256 of the file, and of those with roots and keys of trust and attesters, hex: the policy version */
 	struct config_list listen_https;  /* "[::]:8443", "0.0.0.0:8443" */
 	struct config_list listen_coaps;  /* "[::]:5684"; none by default */
 	struct config_list listen_http;   /* plain, for SCEP and revocation lists only; none by default */
@@ -142,6 +187,20 @@ struct config {
 
 	char keygen_master[CONFIG_PATH_MAX]; /* file with the octets the per-asset key-wrap keys come from; "": none */
 
+	/* registry */
+	enum clone_action clone_keys;     /* one identity came with two keys */
+	enum clone_action clone_places;   /* one asset was in two networks at once, seen as A, B, A within clone_window_s */
+	int64_t clone_window_s;
+	int64_t transfer_life_s, approval_life_s; /* defaults of how long an offer, an approval may wait */
+	int64_t import_large;             /* records from which an import needs a second operator; 0: never */
+	int64_t offboard_grace_s, offboard_lifetime_s; /* default grace of a leaving owner; longest lifetime of certificates renewed in it */
+
+	/* policy */
+	bool policy_otherwise_allow;      /* past the last rule */
+	int64_t nonce_life_s;
+	struct policy_rule *rules;    size_t rule_count;
+	struct config_attester *attesters; size_t attester_count;
+
 	struct config_trust *trust;   size_t trust_count;
 	struct identity_rule *identity; size_t identity_count;
 	struct config_ca *cas;        size_t ca_count;
@@ -173,5 +232,15 @@ const struct config_label *config_label(const struct config *config, const char 
 const struct config_ca *config_ca(const struct config *config, const char *name);
 const struct config_ra *config_ra(const struct config *config, const char *name);
 const struct config_mdm *config_mdm(const struct config *config, const char *name);
+const struct config_attester *config_attester(const struct config *config, const char *name);
+
+/* What decides, as canonical text: rules, profiles, labels, attesters; no paths of keys. For the record of a policy version. */
+void config_policy_text(const struct config *config, struct buf *out);
+/*
+ * A candidate for comparing decisions (enrollctl policy diff): the text of a whole file, checked like config_load() but for what
+ * lies on disk, which is taken from the present configuration's folder.
+ */
+MUST_USE int config_load_text(const char *text, const struct config *present, config_problem problem, void *arg,
+	struct config **out);
 
 #endif

@@ -57,7 +57,7 @@ check_names(struct config_reader *r, enum config_section_id id)
 
 	for (i = 1; i < count; i++) {
 		for (j = 0; j < i; j++)
-			if (is_named(r, id, j) && strcmp(name_of(r, id, j), name_of(r, id, i)) == 0)
+			if (strcmp(name_of(r, id, j), name_of(r, id, i)) == 0 && is_named(r, id, j))
 				break;
 		if (j < i && is_named(r, id, i))
 			config_complain(r, id, i, "name", "there are two of this name");
@@ -96,8 +96,9 @@ check_identity(struct config_reader *r, size_t i)
 
 	if (exists(r, SECTION_MDMS, rule->trust))
 		check_managed(r, i);
-	else if (rule->trust[0] != '\0' && !exists(r, SECTION_TRUST, rule->trust))
-		config_complain(r, SECTION_IDENTITY, i, "trust", "there is no \"%s\" in trust or mdms", rule->trust);
+	else if (rule->trust[0] != '\0' && !exists(r, SECTION_TRUST, rule->trust) &&
+		!exists(r, SECTION_ATTESTERS, rule->trust))
+		config_complain(r, SECTION_IDENTITY, i, "trust", "there is no \"%s\" in trust, mdms or attesters", rule->trust);
 	if (identity_rules_new(rule, 1, &compiled, &e) != 0)
 		config_complain(r, SECTION_IDENTITY, i, "pattern", "%s", e.text);
 	else
@@ -127,6 +128,41 @@ check_url(struct config_reader *r, size_t i, const char *key, const char *url)
 		config_complain(r, SECTION_CAS, i, key, "\"%.80s\" is not an http or https URL", url);
 }
 
+/* What the connector itself needs it says when it is opened (config_files.c). */
+static void
+check_elsewhere(struct config_reader *r, size_t i, const struct config_ca *ca)
+{
+	const struct ca_ops *ops = ca_ops_of(ca->type);
+
+	if (ops == NULL)
+		return;
+	if (!ops->remote && ca->key[0] == '\0')
+		config_complain(r, SECTION_CAS, i, "key", "a CA of type \"%s\" needs its key", ca->type);
+	if (!ops->remote && ca->url[0] != '\0')
+		config_complain(r, SECTION_CAS, i, "url", "a CA of type \"%s\" is in this process: take url out, or name the "
+			"type of a CA elsewhere", ca->type);
+	if (ops->remote && ca->key[0] != '\0')
+		config_complain(r, SECTION_CAS, i, "key", "the key of a CA elsewhere is its own: take key out");
+	if (ops->remote && ca->url[0] == '\0')
+		config_complain(r, SECTION_CAS, i, "url", "a CA of type \"%s\" needs a url", ca->type);
+	check_url(r, i, "url", ca->url);
+	if ((ca->client_cert[0] == '\0') != (ca->client_key[0] == '\0'))
+		config_complain(r, SECTION_CAS, i, "client_cert", "client_cert and client_key go together");
+}
+
+/* The key would be gone with a lost answer while its certificate is being made elsewhere. */
+static void
+check_label_keygen(struct config_reader *r, size_t i)
+{
+	const struct config_label *label = &r->config->labels[i];
+	const struct config_ca *ca = config_ca(r->config, label->ca);
+	const struct ca_ops *ops = ca == NULL ? NULL : ca_ops_of(ca->type);
+
+	if (ops != NULL && ops->remote && (label->policy.operations & 1u << POLICY_KEYGEN) != 0)
+		config_complain(r, SECTION_LABELS, i, "operations",
+			"\"keygen\" makes keys for a CA in this process only, and \"%s\" is elsewhere", ca->name);
+}
+
 static void
 check_ca(struct config_reader *r, size_t i)
 {
@@ -134,6 +170,7 @@ check_ca(struct config_reader *r, size_t i)
 
 	if (ca->type[0] != '\0' && ca_ops_of(ca->type) == NULL)
 		config_complain(r, SECTION_CAS, i, "type", "there is no CA of type \"%s\"", ca->type);
+	check_elsewhere(r, i, ca);
 	check_url(r, i, "crl_url", ca->crl_url);
 	check_url(r, i, "ocsp_url", ca->ocsp_url);
 	check_url(r, i, "issuer_url", ca->issuer_url);
@@ -239,6 +276,7 @@ check_label(struct config_reader *r, size_t i)
 	(void)config_check_reference(r, SECTION_LABELS, i, "ca", SECTION_CAS, label->ca);
 	check_label_trust(r, i);
 	check_label_registrars(r, i);
+	check_label_keygen(r, i);
 	for (n = 0; n < label->csrattrs.count; n++)
 		entries[n] = label->csrattrs.at[n];
 	if (n > 0 && est_csrattrs_encode(entries, n, &encoded, &e) != 0)
@@ -267,6 +305,7 @@ config_check(struct config_reader *r)
 	for (i = 0; i < config->label_count; i++)
 		check_label(r, i);
 	config_check_scep(r);
+	config_check_policy(r);
 	if (config->label_count == 0)
 		config_report(r, r->groups[SECTION_LABELS], "no labels: nobody could enroll");
 }

@@ -186,9 +186,8 @@ config_load_certificates(struct config_reader *r, enum config_section_id section
 	return certs;
 }
 
-/* These return whether there was nothing to complain about. */
-static bool
-check_certificates(struct config_reader *r, enum config_section_id section, size_t i, const char *key,
+bool
+config_check_certificates(struct config_reader *r, enum config_section_id section, size_t i, const char *key,
 	const struct config_list *paths)
 {
 	bool good = true;
@@ -251,6 +250,21 @@ check_pair(struct config_reader *r, enum config_section_id section, size_t i, co
 	return good && is_ca;
 }
 
+/* The issuing certificate, with its key when that is here. */
+static bool
+check_issuer(struct config_reader *r, size_t i)
+{
+	const struct config_ca *config = &r->config->cas[i];
+	const struct ca_ops *ops = ca_ops_of(config->type);
+	STACK_OF(X509) *certs;
+
+	if (ops == NULL || !ops->remote)
+		return check_pair(r, SECTION_CAS, i, config->certificate, config->key);
+	certs = config_load_certificates(r, SECTION_CAS, i, "certificate", config->certificate);
+	x509_stack_free(certs);
+	return certs != NULL;
+}
+
 /* The last question, when all else is in order: the connector knows whether its files fit together. */
 static void
 check_ca(struct config_reader *r, size_t i)
@@ -263,7 +277,8 @@ check_ca(struct config_reader *r, size_t i)
 	if (world_ca_open(config, &ops, &ca, &e) == 0)
 		ops->close(ca);
 	else
-		config_complain(r, SECTION_CAS, i, config->chain.count == 0 ? "certificate" : "chain", "%s", e.text);
+		config_complain(r, SECTION_CAS, i, ops != NULL && ops->remote ? "type" :
+			config->chain.count == 0 ? "certificate" : "chain", "%s", e.text);
 }
 
 
@@ -318,15 +333,16 @@ config_check_files(struct config_reader *r)
 	check_store(r);
 	check_master(r);
 	for (i = 0; i < config->trust_count; i++) {
-		(void)check_certificates(r, SECTION_TRUST, i, "files", &config->trust[i].files);
+		(void)config_check_certificates(r, SECTION_TRUST, i, "files", &config->trust[i].files);
 		check_crls(r, i);
 	}
 	for (i = 0; i < config->ca_count; i++) {
-		bool pair = check_pair(r, SECTION_CAS, i, config->cas[i].certificate, config->cas[i].key);
+		bool pair = check_issuer(r, i);
 
-		if (check_certificates(r, SECTION_CAS, i, "chain", &config->cas[i].chain) && pair && r->source->problems == 0)
+		if (config_check_certificates(r, SECTION_CAS, i, "chain", &config->cas[i].chain) && pair && r->source->problems == 0)
 			check_ca(r, i);
 	}
 	config_check_scep_files(r);
 	config_check_coap(r);
+	config_check_policy_files(r);
 }

@@ -26,6 +26,7 @@ type_text(enum config_type type)
 	case TYPE_BOOL:
 		return "true or false";
 	case TYPE_INT:
+	case TYPE_LONG:
 		return "integer";
 	case TYPE_SIZE:
 	case TYPE_KIB:
@@ -45,6 +46,8 @@ type_text(enum config_type type)
 	case TYPE_EKUS:
 	case TYPE_ALGORITHMS:
 		return "list of words";
+	case TYPE_NUMBERS:
+		return "list of integers";
 	case TYPE_TEXTS:
 		return "list of texts";
 	case TYPE_NAMES:
@@ -108,13 +111,15 @@ static void
 put_range(FILE *out, const struct config_row *row)
 {
 	char least[TIME_TEXT_MAX], most[TIME_TEXT_MAX];
-	bool bits = config_type_is_list(row->type) && row->count_offset == 0;
+	bool bits = config_type_is_list(row->type) && row->count_offset == 0 && row->type != TYPE_NUMBERS;
 
 	if (row->max == 0 || row->type == TYPE_MODE || bits)
 		return;
 	config_number_text(row->type, row->min, least);
 	config_number_text(row->type, row->max, most);
-	if (config_type_is_list(row->type))
+	if (row->type == TYPE_NUMBERS)
+		(void)fprintf(out, "Each from %s to %s.\n", least, most);
+	else if (config_type_is_list(row->type))
 		(void)fprintf(out, "Holds from %s to %s.\n", least, most);
 	else
 		(void)fprintf(out, "From %s to %s.\n", least, most);

@@ -6,7 +6,7 @@
 
 #define KEY_MAX 64       /* longer ones are nobody's misspelling */
 #define NEAR_MAX 2       /* edits between a misspelling and what was meant */
-#define ENTRIES_MAX 4096 /* of one list section */
+#define ENTRIES_MAX RULES_MAX /* of one list section */
 
 static size_t
 line_of(const config_setting_t *at)

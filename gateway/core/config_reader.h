@@ -19,6 +19,7 @@ struct config_reader {
 	struct config *config;
 	struct config_source *source;
 	char folder[CONFIG_PATH_MAX]; /* relative paths start here */
+	bool text_alone;              /* what it names on this machine is not looked at */
 	config_t tree;
 	const config_setting_t *groups[SECTION_COUNT];  /* NULL: not in the file */
 	const config_setting_t **entries[SECTION_COUNT]; /* of list sections, beside their arrays */
@@ -42,12 +43,14 @@ int64_t config_size_parse(const char *text);
 /* A number of a row's type as one would write it. */
 void config_number_text(enum config_type type, int64_t value, char out[TIME_TEXT_MAX]);
 
-/* The checks across settings, and of what they name on this machine; of SCEP and CoAP apart. */
+/* The checks across settings, and of what they name on this machine; of SCEP, CoAP, rules and attesters apart. */
 void config_check(struct config_reader *r);
 void config_check_scep(struct config_reader *r);
 void config_check_files(struct config_reader *r);
 void config_check_scep_files(struct config_reader *r);
 void config_check_coap(struct config_reader *r);
+void config_check_policy(struct config_reader *r);
+void config_check_policy_files(struct config_reader *r);
 
 /*
  * Reports a mistake in one entry of a list section (or, for other sections,
@@ -62,6 +65,12 @@ bool config_check_reference(struct config_reader *r, enum config_section_id from
 
 /* An http or https URL of printable ASCII with something behind its scheme. */
 bool config_is_url(const char *text);
+
+/* Complains of certificate files that cannot be loaded; true when all can. */
+bool config_check_certificates(struct config_reader *r, enum config_section_id section, size_t i, const char *key,
+	const struct config_list *paths);
+/* Complains of a secret's file that cannot be read, or that others may read; "" is none. */
+void config_check_secret_file(struct config_reader *r, enum config_section_id section, size_t i, const char *path);
 
 /* NULL when path is a regular file, else why not; OpenSSL would wait for a FIFO for ever. */
 const char *config_file_trouble(const char *path);

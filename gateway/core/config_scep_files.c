@@ -275,19 +275,18 @@ check_next(struct config_reader *r, size_t i)
 		config_complain(r, SECTION_CAS, i, "next", "this is the present certificate: name the one that follows it");
 }
 
-static void
-check_secret_file(struct config_reader *r, size_t i)
+void
+config_check_secret_file(struct config_reader *r, enum config_section_id section, size_t i, const char *path)
 {
-	const char *path = r->config->mdms[i].secret_file;
 	const char *trouble = path[0] == '\0' ? NULL : config_file_trouble(path);
 	struct stat st;
 
 	if (path[0] == '\0')
 		return;
 	if (trouble != NULL)
-		config_complain(r, SECTION_MDMS, i, "secret_file", "%s: %s", path, trouble);
+		config_complain(r, section, i, "secret_file", "%s: %s", path, trouble);
 	else if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
-		config_complain(r, SECTION_MDMS, i, "secret_file", "%s: others may read it; chmod 600 %s", path, path);
+		config_complain(r, section, i, "secret_file", "%s: others may read it; chmod 600 %s", path, path);
 }
 
 /* The last question, when all else is in order: the connector knows what its type needs. */
@@ -300,7 +299,7 @@ check_mdm(struct config_reader *r, size_t i)
 	struct err e;
 
 	x509_stack_free(config_load_certificates(r, SECTION_MDMS, i, "ca", config->ca));
-	check_secret_file(r, i);
+	config_check_secret_file(r, SECTION_MDMS, i, config->secret_file);
 	if (r->source->problems != 0)
 		return;
 	if (world_mdm_open(config, &ops, &mdm, &e) == 0)

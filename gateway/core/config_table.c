@@ -1,20 +1,4 @@
-#include "gateway/core/config_table.h"
-
-#define AT(type, field)                                                                                     \
-	.offset = offsetof(struct type, field), .size = sizeof(((struct type *)0)->field), .count_offset = 0
-#define LIST_AT(type, field, count)                                                                         \
-	.offset = offsetof(struct type, field), .size = sizeof(((struct type *)0)->field[0]),               \
-	.count_offset = offsetof(struct type, count)
-#define TEXTS_AT(type, list) LIST_AT(type, list.at, list.count)
-#define ROWS(rows) rows, sizeof(rows) / sizeof((rows)[0])
-#define LIST_OF(entry, array, count)                                                                        \
-	sizeof(struct entry), offsetof(struct config, array), offsetof(struct config, count)
-
-#define SECONDS(n) ((int64_t)(n))
-#define MINUTES(n) ((int64_t)(n) * 60)
-#define DAYS(n)    ((int64_t)(n) * 86400)
-#define KIB(n)     ((int64_t)(n) << 10)
-#define MIB(n)     ((int64_t)(n) << 20)
+#include "gateway/core/config_table_rows.h"
 
 static const char *const tls_versions[] = { "1.2", "1.3", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
@@ -186,7 +170,8 @@ static const struct config_row identity_rows[] = {
 	{ "trust", TYPE_NAME, AT(identity_rule, trust), NULL, 0, 0, NULL,
 		"The trust set whose certificates it reads: a manufacturer speaks for its own serial numbers "
 		"only. Or one of mdms: then it reads the names in requests that the MDM vouches for, and the "
-		"anchors it gives have the MDM's name for their issuer." },
+		"anchors it gives have the MDM's name for their issuer. Or one of attesters: then it reads the "
+		"certificates that its evidence comes with." },
 	{ "field", TYPE_FIELD, AT(identity_rule, field), NULL, 0, 0, NULL,
 		"The part of the certificate it reads. A serial number is unique only under the CA that gave it: "
 		"for cert_serial the trust set must hold one issuing CA alone." },
@@ -198,33 +183,6 @@ static const struct config_row identity_rows[] = {
 	{ "fold_case", TYPE_BOOL, AT(identity_rule, fold_case), "false", 0, 0, NULL,
 		"Compare in lower case and without \":\", \"-\" and \".\" between pairs of hexadecimal "
 		"digits, as MAC addresses need." },
-};
-
-static const struct config_row ca_rows[] = {
-	{ "name", TYPE_NAME, AT(config_ca, name), NULL, 0, 0, NULL,
-		"What labels call it, and what the records say issued a certificate." },
-	{ "type", TYPE_NAME, AT(config_ca, type), "\"builtin\"", 0, 0, NULL,
-		"\"builtin\" signs in this process with a key of its own." },
-	{ "certificate", TYPE_PATH, AT(config_ca, certificate), NULL, 0, 0, NULL,
-		"PEM file with the issuing certificate." },
-	{ "key", TYPE_KEY, AT(config_ca, key), NULL, 0, 0, NULL,
-		"Private key of the issuing certificate, in the same forms as the key of tls." },
-	{ "chain", TYPE_PATHS, TEXTS_AT(config_ca, chain), "[]", 0, CONFIG_LIST_MAX, NULL,
-		"PEM files with the certificates above the issuing one, the root last. /cacerts answers all "
-		"of them." },
-	{ "next", TYPE_PATH, AT(config_ca, next), "\"\"", 0, 0, NULL,
-		"PEM file with the certificate that takes over from the issuing one, and those above it that are "
-		"new. SCEP clients may fetch it beforehand (GetNextCACert). \"\" is for none." },
-	{ "crl_lifetime", TYPE_DURATION, AT(config_ca, crl_lifetime_s), "\"1d\"", MINUTES(1), DAYS(365), NULL,
-		"How long a revocation list made here is good for: the time from thisUpdate to nextUpdate." },
-	{ "crl_url", TYPE_TEXT, AT(config_ca, crl_url), "\"\"", 0, 0, NULL,
-		"CRL distribution point written into certificates. This gateway has the list at /crl/NAME.crl, on its "
-		"HTTP and HTTPS addresses. \"\" writes none." },
-	{ "ocsp_url", TYPE_TEXT, AT(config_ca, ocsp_url), "\"\"", 0, 0, NULL,
-		"OCSP responder written into certificates. \"\" writes none." },
-	{ "issuer_url", TYPE_TEXT, AT(config_ca, issuer_url), "\"\"", 0, 0, NULL,
-		"Where the issuing certificate can be fetched (caIssuers), written into certificates. \"\" "
-		"writes none." },
 };
 
 static const struct config_row ra_rows[] = {
@@ -378,8 +336,11 @@ static const struct config_row label_rows[] = {
 		"off. 0 is not at all." },
 	{ "csrattrs", TYPE_TEXTS, TEXTS_AT(config_label, csrattrs), "[]", 0, CONFIG_LIST_MAX, NULL,
 		"What /csrattrs answers, each an object identifier by name or number, or one with values: "
-		"\"challengePassword\", \"ecPublicKey=secp384r1\", \"extensionRequest=subjectAltName\". An "
-		"empty list answers 204." },
+		"\"challengePassword\", \"ecPublicKey=secp384r1\", \"extensionRequest=subjectAltName\". Where rules "
+		"want evidence, the attribute for it is asked for too. An empty answer is 204." },
+	{ "csrattrs_template", TYPE_BOOL, AT(config_label, csrattrs_template), "false", 0, 0, NULL,
+		"/csrattrs also answers the profile as a template for requests (RFC 9908): subject, alternative names, "
+		"usages and keys. Older clients stumble over it." },
 	{ "base64", TYPE_CHOICE, AT(config_label, base64), "\"single-line\"", 0, 0, base64_choices,
 		"How answers are encoded: \"single-line\" suits strongSwan and Bouncy Castle, \"wrapped\" "
 		"suits libest. Requests may use either." },
@@ -430,23 +391,35 @@ const struct config_section config_sections[SECTION_COUNT] = {
 	[SECTION_SCEP] = { "scep", "What all SCEP clients share.", ROWS(scep_rows), 0, 0, 0 },
 	[SECTION_COAP] = { "coap", "EST over CoAP. SIGHUP reads certificate and key again, for new sessions.",
 		ROWS(coap_rows), 0, 0, 0 },
+	[SECTION_REGISTRY] = { "registry", "What the ownership registry watches by itself, and how long things wait.",
+		ROWS(config_registry_rows), 0, 0, 0 },
+	[SECTION_POLICY] = { "policy", "What holds for all rules.", ROWS(config_policy_rows), 0, 0, 0 },
 	[SECTION_TRUST] = { "trust", "Named sets of trust anchors: one for each manufacturer.", ROWS(trust_rows),
 		LIST_OF(config_trust, trust, trust_count) },
 	[SECTION_IDENTITY] = { "identity",
 		"Rules that find the asset a manufacturer's certificate speaks of. All rules of the "
 		"certificate's trust set are tried.",
 		ROWS(identity_rows), LIST_OF(identity_rule, identity, identity_count) },
-	[SECTION_CAS] = { "cas", "The CAs that issue.", ROWS(ca_rows), LIST_OF(config_ca, cas, ca_count) },
+	[SECTION_CAS] = { "cas", "The CAs that issue.", ROWS(config_ca_rows), LIST_OF(config_ca, cas, ca_count) },
 	[SECTION_RAS] = { "ras",
 		"The registration authorities of SCEP: what devices encrypt to, and what signs the answers. SIGHUP "
 		"reads certificates and keys again.",
 		ROWS(ra_rows), LIST_OF(config_ra, ras, ra_count) },
 	[SECTION_MDMS] = { "mdms", "Device management services that vouch for SCEP challenges they have handed out.",
 		ROWS(mdm_rows), LIST_OF(config_mdm, mdms, mdm_count) },
+	[SECTION_ATTESTERS] = { "attesters",
+		"How evidence of what a device is gets judged. Rules demand it, by these names.",
+		ROWS(config_attester_rows), LIST_OF(config_attester, attesters, attester_count) },
 	[SECTION_PROFILES] = { "profiles", "What a certificate may contain. Nothing else of a request gets into it.",
 		ROWS(profile_rows), LIST_OF(profile, profiles, profile_count) },
 	[SECTION_LABELS] = { "labels", "The doors: who may come in, for which profile, from which CA.",
 		ROWS(label_rows), LIST_OF(config_label, labels, label_count) },
+	[SECTION_RULES] = { "rules",
+		"The operator's own rules, judged in this order. \"require\", \"prefer\" and \"approve\" go on to the next; "
+		"\"allow\" and \"deny\" stop; past the last one otherwise of policy decides. Without any rule nothing is "
+		"judged here. A rule never widens what state, owner, label and profile allow. Settings of a rule that are "
+		"left out match anything.",
+		ROWS(config_rule_rows), LIST_OF(policy_rule, rules, rule_count) },
 };
 
 const char *

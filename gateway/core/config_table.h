@@ -20,6 +20,7 @@ enum config_type {
 	TYPE_MODE,       /* "0660" */
 	TYPE_BOOL,
 	TYPE_INT,
+	TYPE_LONG,       /* the same, stored as an int64_t */
 	TYPE_SIZE,       /* octets: 65536 or "64k" */
 	TYPE_KIB,        /* the same, stored in units of 1024 */
 	TYPE_DURATION,   /* seconds: 90 or "90d" */
@@ -39,6 +40,7 @@ enum config_type {
 	TYPE_KEY_USAGE,  /* key_usage_of(), stored as bits */
 	TYPE_EKUS,       /* extended_key_usage_oid() */
 	TYPE_ALGORITHMS, /* of choices, stored as SCEP_* bits beside SCEP_ALGORITHMS_DEFAULT */
+	TYPE_NUMBERS,    /* a list of integers from min to max, stored as bits (1 << number) */
 };
 
 struct config_row {
@@ -63,13 +65,17 @@ enum config_section_id {
 	SECTION_KEYGEN,
 	SECTION_SCEP,
 	SECTION_COAP,
+	SECTION_REGISTRY,
+	SECTION_POLICY,
 	SECTION_TRUST,
 	SECTION_IDENTITY,
 	SECTION_CAS,
 	SECTION_RAS,
 	SECTION_MDMS,
+	SECTION_ATTESTERS,
 	SECTION_PROFILES,
 	SECTION_LABELS,
+	SECTION_RULES,
 	SECTION_COUNT
 };
 

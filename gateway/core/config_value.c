@@ -95,7 +95,7 @@ static int
 read_choice(const struct config_reader *r, const struct config_row *row, void *to, const char *text, struct err *e)
 {
 	int choice = choice_of(row, text);
-	char list[160] = "";
+	char list[ERR_TEXT_MAX] = "";
 	const char *name;
 	unsigned bits;
 	bool second;
@@ -180,6 +180,7 @@ static const struct kind {
 	[TYPE_MODE] = { "permissions as a text like \"0660\"", TAKES_TEXT, read_mode },
 	[TYPE_BOOL] = { "true or false", TAKES_BOOL, NULL },
 	[TYPE_INT] = { "an integer", TAKES_NUMBER, NULL },
+	[TYPE_LONG] = { "an integer", TAKES_NUMBER, NULL },
 	[TYPE_SIZE] = { "an integer or a size like \"64k\"", TAKES_NUMBER | TAKES_TEXT, NULL },
 	[TYPE_KIB] = { "an integer or a size like \"8M\"", TAKES_NUMBER | TAKES_TEXT, NULL },
 	[TYPE_DURATION] = { "a duration like \"90d\", \"12h\" or \"30s\"", TAKES_NUMBER | TAKES_TEXT, NULL },
@@ -198,6 +199,7 @@ static const struct kind {
 	[TYPE_KEY_USAGE] = { "a list of key usages", TAKES_TEXT, read_key_usage },
 	[TYPE_EKUS] = { "a list of extended key usages", TAKES_TEXT, read_eku },
 	[TYPE_ALGORITHMS] = { "a list of texts", TAKES_TEXT, read_choice },
+	[TYPE_NUMBERS] = { "a list of integers", TAKES_NUMBER, NULL },
 };
 
 int64_t
@@ -282,7 +284,7 @@ store_number(const struct config_row *row, int64_t value, void *to)
 {
 	int small = (int)(row->type == TYPE_KIB ? value >> 10 : value);
 
-	if (row->type == TYPE_DURATION)
+	if (row->type == TYPE_DURATION || row->type == TYPE_LONG)
 		memcpy(to, &value, sizeof value);
 	else
 		memcpy(to, &small, sizeof small);
@@ -319,6 +321,23 @@ put_number(struct config_reader *r, const struct config_row *row, const char *wh
 		value < row->min ? "least" : "most", limit);
 }
 
+/* A number of a set. */
+static void
+put_bit(struct config_reader *r, const struct config_row *row, const char *where, const config_setting_t *item,
+	const config_setting_t *list, void *to)
+{
+	int value = config_setting_get_int(item);
+	unsigned bits;
+
+	if (config_setting_type(item) != CONFIG_TYPE_INT || value < row->min || value > row->max) {
+		config_report(r, list, "%s: only integers from %d to %d can stand in it", where, (int)row->min, (int)row->max);
+		return;
+	}
+	memcpy(&bits, to, sizeof bits);
+	bits |= 1u << value;
+	memcpy(to, &bits, sizeof bits);
+}
+
 static void
 put_item(struct config_reader *r, const struct config_row *row, const char *where, const config_setting_t *item,
 	const config_setting_t *list, void *base, size_t *count)
@@ -326,8 +345,12 @@ put_item(struct config_reader *r, const struct config_row *row, const char *wher
 	char *to = (char *)base + row->offset;
 	struct err e;
 
-	if (!type_fits(TAKES_TEXT, item)) {
+	if (!type_fits(kinds[row->type].takes, item)) {
 		wrong_type(r, row, where, item, list);
+		return;
+	}
+	if (row->type == TYPE_NUMBERS) {
+		put_bit(r, row, where, item, list, to);
 		return;
 	}
 	if (row->count_offset != 0) /* else bits */
@@ -339,12 +362,12 @@ put_item(struct config_reader *r, const struct config_row *row, const char *wher
 		++*count;
 }
 
-/* One text alone counts as a list of one. */
+/* One text, or one number, alone counts as a list of one. */
 static void
 put_list(struct config_reader *r, const struct config_row *row, const char *where, const config_setting_t *s,
 	void *base)
 {
-	bool alone = config_setting_type(s) == CONFIG_TYPE_STRING;
+	bool alone = type_fits(kinds[row->type].takes, s);
 	int length = alone ? 1 : config_setting_length(s), i;
 	size_t count = 0;
 
@@ -352,7 +375,7 @@ put_list(struct config_reader *r, const struct config_row *row, const char *wher
 		wrong_type(r, row, where, s, s);
 		return;
 	}
-	if (length < row->min || length > row->max) {
+	if (row->type != TYPE_NUMBERS && (length < row->min || length > row->max)) {
 		config_report(r, s, "%s holds %d; from %d to %d are allowed", where, length, (int)row->min,
 			(int)row->max);
 		length = length > row->max ? (int)row->max : length;

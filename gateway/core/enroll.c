@@ -10,6 +10,7 @@
 #include "base/jsontext.h"
 #include "gateway/core/enroll.h"
 #include "gateway/core/enroll_internal.h"
+#include "gateway/core/issuer.h"
 #include "gateway/core/metrics.h"
 
 #define ROUNDS_MAX 8
@@ -99,6 +100,9 @@ issue_and_record(struct attempt *a, struct err *e)
 	enum store_recorded what;
 	int again;
 
+	/* Another request has just taken what room a rule had left: the next round says so. */
+	if (!attempt_take_limits(a))
+		return 1;
 	if (attempt_make_key(a, e) != 0 || attempt_issue(a, e) != 0)
 		return -1;
 	if (a->answer.state != CA_ISSUED) {
@@ -181,11 +185,20 @@ not_issued(struct attempt *a, enum request_state state, enum err_code code, stru
 static int
 carry_out(struct attempt *a, struct err *e)
 {
+	int result;
+
 	if (a->has_existing && a->existing.state == REQUEST_REFUSED)
 		return err_set(e, ERR_DENIED, "an operator refused this request: %.150s", a->existing.sentence);
 	switch (a->decision.outcome) {
 	case OUTCOME_ALLOWED:
-		return a->replay ? replay(a, e) : issue_and_record(a, e);
+		if (a->replay)
+			return replay(a, e);
+		if (attempt_is_elsewhere(a))
+			return attempt_ask_elsewhere(a, e);
+		result = issue_and_record(a, e);
+		if (result != 0)
+			attempt_give_back_limits(a);
+		return result;
 	case OUTCOME_PENDING:
 		return not_issued(a, REQUEST_PENDING, ERR_PENDING, e);
 	case OUTCOME_DENIED:
@@ -210,6 +223,12 @@ one_round(struct attempt *a, struct err *e)
 	}
 	if (result == 0)
 		result = attempt_decide(a, e);
+	if (result == 1) {
+		end_read(a);
+		return attempt_ask_verifier(a, e) == 0 ? 1 : -1;
+	}
+	if (result == 0)
+		result = attempt_find_intent(a, e);
 	if (result == 0 && !(a->replay && a->decision.outcome == OUTCOME_ALLOWED))
 		end_read(a);
 	if (result == 0)
@@ -237,7 +256,8 @@ attempt_begin(struct gateway *gateway, const struct world *world, const struct e
 	a->result = out;
 	/* A refusal of bytes that nobody could read has no label's world. */
 	a->profile = world == NULL ? NULL : config_profile(world->config, request->label->profile);
-	a->peer_net_len = limiter_address(request->peer, a->peer_net);
+	if (request->peer != NULL)
+		a->peer_net_len = limiter_address(request->peer, a->peer_net);
 	return a;
 }
 
@@ -253,7 +273,24 @@ attempt_free(struct attempt *a)
 	EVP_PKEY_free(a->made_key);
 	buf_free(&a->made_spki);
 	ca_answer_free(&a->answer);
+	attempt_question_free(a->question);
+	issuer_ticket_free(a->ticket);
 	free(a);
+}
+
+static void
+count_outcome(struct attempt *a)
+{
+	const struct enroll_result *out = a->result;
+	const struct rule_judgement *judgement = &a->decision.judgement;
+	size_t i;
+
+	metric_decision(out->code == ERR_NONE ? "issued" : err_code_name(out->code), out->reason);
+	for (i = 0; i < a->attestation_count && !a->attested_before; i++)
+		metric_attestation(attest_method_name(a->attestations[i].method), a->attestations[i].valid);
+	if (strcmp(out->reason, "policy.rules") == 0 && judgement->result == RULES_DENY)
+		metric_rule_denial(judgement->decided_by < policy_rules_count(a->world->policy) ?
+			policy_rules_at(a->world->policy, judgement->decided_by)->name : "otherwise");
 }
 
 void
@@ -276,7 +313,8 @@ attempt_run(struct attempt *a)
 		buf_free(&out->cert);
 		buf_free_secret(&out->key);
 	}
-	metric_decision(out->code == ERR_NONE ? "issued" : err_code_name(out->code), out->reason);
+	attempt_tell_of_clone(a);
+	count_outcome(a);
 	attempt_tell_mdm(a);
 }
 

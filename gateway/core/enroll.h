@@ -93,6 +93,28 @@ MUST_USE int enroll_crl(struct gateway *gateway, const struct world *world, cons
 void enroll_refuse(struct gateway *gateway, const struct enroll_request *request, const struct err *why);
 void enroll_result_free(struct enroll_result *result);
 
+/* A nonce for evidence, for this label. ERR_UNSUPPORTED: none are given here. */
+MUST_USE int enroll_nonce(struct gateway *gateway, const struct world *world, const struct config_label *label,
+	int64_t now_s, uint8_t out[NONCE_LEN], int64_t *life_s, struct err *e);
+
+/*
+ * The ActivateCredential exchange that binds an AK to an EK, in two steps over one path; the step is told by what
+ * the device sends. Step 1: ek (an EK certificate, DER, or its bare SubjectPublicKeyInfo) and ak (TPMT_PUBLIC); the answer has
+ * blob and secret for the TPM and a token that carries what we have to remember (sealed, so nothing is stored).
+ * Step 2: the token and what the TPM gave back; the AK is bound to the asset whose anchor ek_pub_sha256 it is.
+ * The asset is the one the EK names; who asks need not prove more. ERR_MALFORMED, ERR_DENIED (unknown EK, key
+ * is no AK, wrong answer, token too old), ERR_UNSUPPORTED (no attester takes bound AKs).
+ */
+struct enroll_tpm_bind {
+	struct bytes ek, ak;                /* step 1 */
+	struct bytes token, answer;         /* step 2 */
+	struct buf out_blob, out_secret, out_token; /* of step 1 */
+	int64_t expires_s;                  /* of step 1: of the token; of step 2: until when the binding holds */
+	char asset_tag[REG_TEXT_MAX];
+};
+MUST_USE int enroll_tpm_bind(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
+	struct enroll_tpm_bind *bind, struct err *e);
+
 /*
  * What would be decided, without issuing or recording anything: the asset is
  * given, and so is what it would prove (PROOF_OWN uses its newest valid

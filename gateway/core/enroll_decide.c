@@ -79,9 +79,14 @@ static int
 find_existing(struct attempt *a, struct err *e)
 {
 	const struct store_ops *ops = a->gateway->store_ops;
-	int found = ops->request_find(a->read, a->asset.id, a->request->label->policy.name, a->csr_sha256,
-		&a->existing, e);
+	int found;
 
+	if (a->afresh != NULL) {
+		a->existing = *a->afresh;
+		a->has_existing = true;
+		return 0;
+	}
+	found = ops->request_find(a->read, a->asset.id, a->request->label->policy.name, a->csr_sha256, &a->existing, e);
 	a->has_existing = found == 1;
 	if (found <= 0)
 		return found;
@@ -141,7 +146,7 @@ gather_facts(struct attempt *a, struct csr_facts *facts, struct err *e)
 		    &facts->key_used_before, e) != 0)
 		return -1;
 	/* The key was used before by this very request: that is a lost answer, not a reused key. */
-	if (a->replay)
+	if (a->replay || (a->afresh != NULL && a->afresh->cert_id != 0))
 		facts->key_used_before = false;
 	return 0;
 }
@@ -185,6 +190,116 @@ check_spent(const struct attempt *a, struct err *e)
 	return err_set(e, ERR_UNAUTHENTIC, "the one-time secret has been used already");
 }
 
+static int
+rule_protocol(const char *protocol)
+{
+	return protocol == NULL ? -1 : rule_protocol_of(protocol);
+}
+
+/* When the owner leaves, its devices' certificates are renewed for a short time, and for no longer than the grace. */
+static int64_t
+offboarding_end(const struct attempt *a)
+{
+	int64_t end_s = a->request->now_s + a->world->config->offboard_lifetime_s;
+
+	if (a->owner.status != OWNER_OFFBOARDING)
+		return 0;
+	return a->owner.offboard_end_s != 0 && a->owner.offboard_end_s < end_s ? a->owner.offboard_end_s : end_s;
+}
+
+/*
+ * The certificate that answers once more was issued when an exception, or a place in the quota, may have been there
+ * that is used up now; neither is needed to tell it again.
+ */
+static void
+excuse_replay(struct attempt *a)
+{
+	struct exception *excuse = &a->exceptions[a->exception_count];
+
+	if (!a->replay || a->exception_count == sizeof a->exceptions / sizeof a->exceptions[0])
+		return;
+	*excuse = (struct exception){ .waives = EXCEPTION_ATTESTATION | EXCEPTION_QUOTA,
+		.expires_s = a->request->now_s + 1 };
+	(void)snprintf(excuse->ticket, sizeof excuse->ticket, "answered before");
+	(void)snprintf(excuse->approved_by, sizeof excuse->approved_by, "enrolld");
+	a->exception_count++;
+}
+
+/* What the registry knows beside the asset itself. */
+static int
+gather_registry(struct attempt *a, struct decide_input *in, struct err *e)
+{
+	const struct store_ops *ops = a->gateway->store_ops;
+	int found;
+
+	a->exception_count = 0;
+	if (a->asset_matches != 1)
+		return 0;
+	found = ops->exceptions(a->read, &a->asset, a->request->label->policy.name, a->request->now_s, a->exceptions,
+		(int)(sizeof a->exceptions / sizeof a->exceptions[0]), e);
+	if (found < 0)
+		return err_prefix(e, "registry");
+	a->exception_count = (size_t)found;
+	excuse_replay(a);
+	in->exceptions = a->exceptions;
+	in->exception_count = a->exception_count;
+	found = ops->quota(a->read, a->asset.owner_id, a->profile->name, a->asset.id, a->request->now_s, &in->quota_limit,
+		&in->quota_used, &in->quota_held, e);
+	if (found < 0)
+		return err_prefix(e, "registry");
+	in->has_quota = a->has_quota = found == 1;
+	a->quota_full = a->has_quota && !in->quota_held && in->quota_used >= in->quota_limit;
+	in->offboarding_end_s = offboarding_end(a);
+	return attempt_look_for_clones(a, in, e);
+}
+
+/* 0, or 1 when a verifier must be asked first. */
+static int
+gather_policy(struct attempt *a, struct decide_input *in, struct err *e)
+{
+	int result;
+
+	a->limited_count = 0;
+	in->rules = a->world->policy;
+	in->facts = (struct rule_facts){
+		.protocol = rule_protocol(a->request->protocol),
+		.peer = a->request->peer,
+		.now_s = a->request->now_s,
+		.room = attempt_room,
+		.room_arg = a,
+	};
+	result = attempt_attest(a, in, e);
+	a->limited_count = 0;
+	in->attestations = a->attestations;
+	in->attestation_count = a->attestation_count;
+	return result;
+}
+
+static int
+gather(struct attempt *a, struct decide_input *in, struct csr_facts *facts, struct err *e)
+{
+	in->proof = a->proof;
+	in->asset_matches = a->asset_matches;
+	in->asset = a->asset_matches == 1 ? &a->asset : NULL;
+	in->owner = a->asset_matches == 1 ? &a->owner : NULL;
+	in->registrar = a->has_registrar ? &a->registrar : NULL;
+	in->registrar_for_not_after_s = a->renewed_not_after_s;
+	a->has_existing = a->answered = a->replay = false;
+	if (a->asset_matches == 1 && find_existing(a, e) != 0)
+		return -1;
+	if (check_spent(a, e) != 0 || gather_facts(a, facts, e) != 0 ||
+	    find_transaction(a, &in->transaction_request, e) != 0 || gather_registry(a, in, e) != 0)
+		return -1;
+	in->csr = facts;
+	in->current_subject = a->current_subject;
+	in->current_sans = a->current_sans;
+	/* One approval is for one certificate: once that is revoked or aged, a new attempt waits for a new one; and so does
+	   a second key that is made here. */
+	in->approved = a->replay ||
+		(a->has_existing && (a->afresh == NULL || a->finishing) && a->existing.state == REQUEST_APPROVED);
+	return gather_policy(a, in, e);
+}
+
 int
 attempt_decide(struct attempt *a, struct err *e)
 {
@@ -196,27 +311,13 @@ attempt_decide(struct attempt *a, struct err *e)
 		.renewal_names_free = a->request->renewal_names_free,
 	};
 	struct csr_facts facts;
+	int result;
 
 	if (attempt_decode(a, e) != 0 || attempt_check_challenge(a, e) != 0 || attempt_registrar(a, e) != 0 || attempt_check_name(a, e) != 0 ||
 		current_names(a, e) != 0)
 		return -1;
-	in.proof = a->proof;
-	in.asset_matches = a->asset_matches;
-	in.asset = a->asset_matches == 1 ? &a->asset : NULL;
-	in.owner = a->asset_matches == 1 ? &a->owner : NULL;
-	in.registrar = a->has_registrar ? &a->registrar : NULL;
-	in.registrar_for_not_after_s = a->renewed_not_after_s;
-	a->has_existing = a->answered = a->replay = false;
-	if (a->asset_matches == 1 && find_existing(a, e) != 0)
-		return -1;
-	if (check_spent(a, e) != 0 || gather_facts(a, &facts, e) != 0 ||
-	    find_transaction(a, &in.transaction_request, e) != 0)
-		return -1;
-	in.csr = &facts;
-	in.current_subject = a->current_subject;
-	in.current_sans = a->current_sans;
-	/* One approval is for one certificate: once that is revoked or aged, a new attempt waits for a new one. */
-	in.approved = a->answered || (a->has_existing && a->existing.state == REQUEST_APPROVED);
-	decide(&in, &a->decision);
-	return 0;
+	result = gather(a, &in, &facts, e);
+	if (result == 0)
+		decide(&in, &a->decision);
+	return result;
 }

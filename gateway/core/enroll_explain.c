@@ -16,6 +16,7 @@ load_own(struct attempt *a, X509 **cert, struct err *e)
 	a->proof.cert_id = row.id;
 	a->proof.cert_not_after_s = row.not_after_s;
 	(void)snprintf(a->proof.cert_profile, sizeof a->proof.cert_profile, "%s", row.profile);
+	(void)snprintf(a->proof.cert_label, sizeof a->proof.cert_label, "%s", row.label);
 	return 0;
 }
 
@@ -40,26 +41,26 @@ enroll_explain(struct gateway *gateway, const struct world *world, const struct 
 	const char *asset_tag, enum proof_kind proof, struct decision *out, struct err *e)
 {
 	struct enroll_request copy = *request;
-	struct enroll_result unused = { 0 };
-	struct attempt a = { .gateway = gateway, .world = world, .request = &copy, .result = &unused,
-		.op = request->op };
+	struct enroll_result unused;
+	struct attempt *a;
 	int result;
 
 	copy.client_cert = NULL;
 	copy.binding = NULL;
-	a.profile = config_profile(world->config, request->label->profile);
-	a.proof.kind = proof;
-	(void)snprintf(a.proof.text, sizeof a.proof.text, "supposed by explain");
-	if (gateway->store_ops->read_begin(gateway->store, &a.read, e) != 0)
-		return -1;
-	result = explain(&a, &copy, asset_tag, e);
-	gateway->store_ops->read_end(a.read);
+	a = attempt_begin(gateway, world, &copy, &unused);
+	if (a == NULL)
+		return err_set(e, ERR_NOMEM, "no memory to explain");
+	a->op = request->op;
+	a->explaining = true;
+	a->proof.kind = proof;
+	(void)snprintf(a->proof.text, sizeof a->proof.text, "supposed by explain");
+	result = gateway->store_ops->read_begin(gateway->store, &a->read, e);
 	if (result == 0)
-		*out = a.decision;
-	est_csr_free(a.csr);
-	GENERAL_NAMES_free(a.csr_sans);
-	GENERAL_NAMES_free(a.current_sans);
-	X509_free(a.renewed);
+		result = explain(a, &copy, asset_tag, e);
+	gateway->store_ops->read_end(a->read);
+	if (result == 0)
+		*out = a->decision;
+	attempt_free(a);
 	X509_free(copy.client_cert);
 	return result;
 }

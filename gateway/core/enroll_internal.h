@@ -55,7 +55,39 @@ struct attempt {
 	bool answered;                /* existing's certificate is good, and not yet due for renewal */
 	bool replay;                  /* ... and it answers this request */
 
+	/* Evidence as judged, one for each attester that had something to judge (enroll_attest.c). */
+	struct attestation attestations[ATTEST_PER_REQUEST_MAX];
+	size_t attestation_count;
+	bool attested_before;         /* taken from the stored request: this very CSR was judged when it came first */
+	struct question *question;    /* to an external verifier; NULL: none yet. attempt_question_free() */
+	uint8_t nonce_sha256[32];     /* the nonce that the evidence carried, to be taken */
+	int64_t nonce_expires_s;
+	bool nonce_used;              /* there is one */
+	struct exception exceptions[8];
+	size_t exception_count;
+	bool has_quota, quota_full;   /* the owner's, for this profile, without this asset */
+	struct anchor proof_anchor;   /* what led from the certificate to the asset, and the key it came with */
+	uint8_t proof_spki[32];
+	bool has_proof_anchor;
+	char proof_set[REG_TEXT_MAX]; /* the trust set of a manufacturer's certificate */
+	bool explaining;              /* nobody asks: nothing is counted, and nobody is called */
+	const struct request_row *afresh; /* the stored request that is decided once more, as if it had never been answered; NULL: none */
+
+	size_t limited[RULE_MATCHES_MAX]; /* rules with a limit that let this request through, to be counted */
+	size_t limited_count, limited_taken;
+
+	char clone_text[200];         /* what looked like a clone; "": nothing */
+	bool clone_denies, clone_tell;
+
 	struct decision decision;
+
+	/* A CA elsewhere (enroll_remote.c). */
+	struct intent_row intent;     /* what it is asked for on behalf of existing, when has_intent */
+	bool has_intent;              /* ... and that is not over */
+	struct issuer_ticket *ticket; /* to be told of the end; owned */
+	const struct intent_new *new_intent; /* to be recorded with this round's outcome; NULL: none */
+	int64_t intent_id;            /* the one that answer fulfils; 0: none */
+	bool finishing;               /* with afresh: for a certificate that has come, so an operator's approval stands */
 
 	EVP_PKEY *made_key;           /* ENROLL_KEYGEN */
 	struct buf made_spki;
@@ -92,7 +124,49 @@ MUST_USE int attempt_match_anchor(struct attempt *a, const struct anchor *anchor
 /* Decode the CSR, once. ERR_MALFORMED also when its signature is wrong: a password would not mend that. */
 MUST_USE int attempt_decode(struct attempt *a, struct err *e);
 
-/* Decode the CSR and everything the decision needs of it and of the store; then decide. */
+/*
+ * The evidence in the CSR (and the proof itself, where an attester of method idevid or mdm is demanded), judged by
+ * the attesters that this request's rules name; fills attestations, and facts but for room. 0; 1 when an external
+ * verifier must be asked first (attempt_ask_verifier(), without a snapshot, then again); -1 *e.
+ */
+MUST_USE int attempt_attest(struct attempt *a, const struct decide_input *in, struct err *e);
+MUST_USE int attempt_ask_verifier(struct attempt *a, struct err *e);
+void attempt_question_free(struct question *question); /* NULL is allowed */
+/* The statement for an external verifier: SEQUENCE { nonce OCTET STRING, evidence OCTET STRING }. ERR_MALFORMED. */
+#define QUESTION_NONCE_MAX 64
+MUST_USE int question_parse(struct bytes stmt, struct buf *nonce, struct buf *evidence, struct err *e);
+/* Is this nonce ours, in time, and no other request's? It is then the one to take. See policy/attest/attest.h. */
+struct nonce_asker {
+	struct attempt *a;
+	bool failed;       /* the registry did not answer: e says why */
+	struct err e;
+	char why[ATTEST_SAW_MAX]; /* not: why not */
+};
+bool attempt_is_nonce(void *asker, struct bytes nonce);
+/* Whose the anchors of an attestation are: fills of_asset. */
+MUST_USE int attempt_find_attested(struct attempt *a, struct attestation *attestation, struct err *e);
+/* What evidence came to, as the store keeps it with the request, and back. */
+void attestations_json(const struct attestation *list, size_t count, struct buf *out);
+MUST_USE int attestations_from_json(struct bytes json, struct attestation *list, size_t max, size_t *count, struct err *e);
+/* Rules with a limit are counted before the CA is asked: false when one of them is full. Given back when nothing came of it. */
+bool attempt_take_limits(struct attempt *a);
+void attempt_give_back_limits(struct attempt *a);
+bool attempt_room(void *attempt, size_t rule); /* for struct rule_facts */
+
+/* Does the asset seem to be in two places, or two devices with one identity? Fills the decision's input. */
+MUST_USE int attempt_look_for_clones(struct attempt *a, struct decide_input *in, struct err *e);
+
+/* What the decision says of clones is carried out: quarantine, or a row in the audit. Best effort; failures are logged. */
+void attempt_tell_of_clone(struct attempt *a);
+
+/* The SHA-256 of a certificate's SubjectPublicKeyInfo. */
+MUST_USE int attempt_key_digest(const X509 *cert, uint8_t out[32], struct err *e);
+
+/* Calls to services outside, MDMs and verifiers together, are limited: false when too many are under way. */
+bool attempt_may_call(struct gateway *gateway);
+void attempt_called(struct gateway *gateway);
+
+/* Decode the CSR and everything the decision needs of it and of the store; then decide. 1: a verifier must be asked first. */
 MUST_USE int attempt_decide(struct attempt *a, struct err *e);
 
 /* ENROLL_KEYGEN: makes the key, and puts it into result->key in the form the request asked for. Before the CA
@@ -112,6 +186,12 @@ int attempt_newest_cert(struct attempt *a, struct cert_row *row, X509 **cert, st
 
 /* Get the certificate from the CA and check it. Fills answer. */
 MUST_USE int attempt_issue(struct attempt *a, struct err *e);
+
+/* While the snapshot is open: is a CA elsewhere being asked already on behalf of this very request? */
+MUST_USE int attempt_find_intent(struct attempt *a, struct err *e);
+bool attempt_is_elsewhere(const struct attempt *a); /* it is, or the label's CA is one */
+/* Has the CA asked, once, and waits a little. 1: go round again, 0: concluded, -1 *e. Without a snapshot. */
+int attempt_ask_elsewhere(struct attempt *a, struct err *e);
 
 /* Write the outcome down. *what says whether to go round again. */
 MUST_USE int attempt_record(struct attempt *a, enum request_state state, enum store_recorded *what,

@@ -23,19 +23,11 @@ refuse(struct attempt *a, const struct err *e, const char *reason)
 static int
 asking_key(const struct enroll_request *request, struct bytes poll_key, uint8_t out[32], struct err *e)
 {
-	uint8_t *der = NULL;
-	int len, result;
-
 	if (poll_key.len != 0)
 		return sha256(poll_key, out, e);
 	if (request->client_cert == NULL)
 		return err_set(e, ERR_UNAUTHENTIC, "nobody asks");
-	len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(request->client_cert), &der);
-	if (len <= 0)
-		return err_ossl(e, ERR_MALFORMED, "public key of the client certificate");
-	result = sha256(bytes_of(der, (size_t)len), out, e);
-	OPENSSL_free(der);
-	return result;
+	return attempt_key_digest(request->client_cert, out, e);
 }
 
 /*

@@ -115,11 +115,43 @@ fill_request(const struct attempt *a, struct store_outcome *out)
 	}
 }
 
+/* What of the policy's findings is written down with the outcome. */
+static int
+fill_policy(const struct attempt *a, struct store_outcome *out, int64_t *exception_ids, struct buf *evidence, struct err *e)
+{
+	bool waived = false;
+	size_t i;
+
+	if (a->nonce_used) {
+		out->nonce_sha256 = a->nonce_sha256;
+		out->nonce_expires_s = a->nonce_expires_s;
+	}
+	if (a->attestation_count != 0) {
+		attestations_json(a->attestations, a->attestation_count, evidence);
+		out->attestation_json = buf_text(evidence);
+	}
+	if (a->has_proof_anchor && a->asset_matches == 1 && a->proof.kind == PROOF_CERTIFICATE) {
+		out->anchor = &a->proof_anchor;
+		out->anchor_spki = a->proof_spki;
+	}
+	for (i = 0; i < a->exception_count; i++) {
+		if ((a->decision.exceptions_used & 1u << i) == 0 || a->exceptions[i].id == 0)
+			continue;
+		exception_ids[out->exception_count++] = a->exceptions[i].id;
+		waived = waived || (a->exceptions[i].waives & EXCEPTION_QUOTA) != 0;
+	}
+	out->exception_ids = exception_ids;
+	/* An exception that waives a full quota lets one more in; a quota with room is used as ever. */
+	out->quota = !(a->quota_full && waived);
+	out->quota_hold_s = a->world->config->approval_life_s;
+	return buf_failed(evidence) ? err_set(e, ERR_NOMEM, "no memory to record what evidence came to") : 0;
+}
+
 static int
 fill_certificate(const struct attempt *a, struct store_outcome *out, struct err *e)
 {
 	out->cert = buf_bytes(&a->answer.cert);
-	out->ca = a->request->label->ca;
+	out->ca = a->intent_id != 0 ? a->intent.ca : a->request->label->ca;
 	out->serial = a->answer.serial;
 	/* The certificate's own dates: a CA near its end cuts what was approved. */
 	out->not_before_s = a->answer.not_before_s;
@@ -159,9 +191,13 @@ attempt_record(struct attempt *a, enum request_state state, enum store_recorded 
 	CLEANUP(buf) struct buf subject = { 0 };
 	CLEANUP(buf) struct buf sans = { 0 };
 	CLEANUP(buf) struct buf sealed = { 0 };
-	struct store_outcome out = { .state = state };
+	CLEANUP(buf) struct buf evidence = { 0 };
+	int64_t exception_ids[sizeof a->exceptions / sizeof a->exceptions[0]];
+	struct store_outcome out = { .state = state, .intent = a->new_intent, .intent_id = a->intent_id };
 
 	fill_request(a, &out);
+	if (fill_policy(a, &out, exception_ids, &evidence, e) != 0)
+		return -1;
 	rules_json(&a->decision, &rules);
 	subject_text(&a->decision.spec, &subject);
 	sans_text(&a->decision.spec, &sans);

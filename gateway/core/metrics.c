@@ -34,6 +34,15 @@ static const struct {
 	[METRIC_AUTH_LOCKED_TOTAL] = { "enrolld_auth_locked_total", COUNTER,
 		"Attempts refused because too many before had failed." },
 	[METRIC_MDM_FAILED_TOTAL] = { "enrolld_mdm_calls_failed_total", COUNTER, "Calls to an MDM that brought no answer." },
+	[METRIC_VERIFIER_FAILED_TOTAL] = { "enrolld_verifier_calls_failed_total", COUNTER,
+		"Calls to a verifier of evidence that brought no answer." },
+	[METRIC_NONCES_TOTAL] = { "enrolld_nonces_total", COUNTER, "Nonces given out for evidence." },
+	[METRIC_CLONES_TOTAL] = { "enrolld_clones_total", COUNTER, "Requests that looked like a clone's." },
+	[METRIC_OFFBOARDED_OWNERS_TOTAL] = { "enrolld_offboarded_owners_total", COUNTER, "Owners whose grace has ended." },
+	[METRIC_OFFBOARDED_CERTIFICATES_TOTAL] = { "enrolld_offboarded_certificates_total", COUNTER,
+		"Certificates revoked because their owner's grace has ended." },
+	[METRIC_SWEEPS_FAILED_TOTAL] = { "enrolld_sweeps_failed_total", COUNTER,
+		"Looks for what time has ended that the store did not take." },
 	[METRIC_COAP_SESSIONS_OPEN] = { "enrolld_coap_sessions_open", GAUGE, "DTLS sessions that are open now." },
 	[METRIC_COAP_HANDSHAKES_TOTAL] = { "enrolld_coap_handshakes_total", COUNTER, "DTLS handshakes that were finished." },
 	[METRIC_COAP_HANDSHAKES_FAILED_TOTAL] = { "enrolld_coap_handshakes_failed_total", COUNTER,
@@ -62,10 +71,10 @@ metric_set(enum metric metric, int64_t value)
 /* The last of each list stands for everything that is not in it. */
 static const char *const protocols[] = { "est", "scep", "coap", "crl", "admin", "other" };
 static const char *const operations[] = { "cacerts", "simpleenroll", "simplereenroll", "serverkeygen", "csrattrs",
-	"fullcmc", "GetCACaps", "GetCACert", "GetNextCACert", "PKIOperation", "PKCSReq", "RenewalReq", "CertPoll", "GetCert",
-	"GetCRL", "crl", "other" };
-static const int statuses[] = { 200, 202, 204, 400, 401, 403, 404, 405, 408, 413, 414, 415, 429, 431, 500, 501, 502, 503,
-	505, 0 };
+	"nonce", "tpm-bind", "fullcmc", "GetCACaps", "GetCACert", "GetNextCACert", "PKIOperation", "PKCSReq", "RenewalReq",
+	"CertPoll", "GetCert", "GetCRL", "crl", "core", "crts", "sen", "sren", "att", "skg", "skc", "other" };
+static const int statuses[] = { 200, 202, 204, 205, 400, 401, 403, 404, 405, 406, 408, 413, 414, 415, 429, 431, 500, 501, 502,
+	503, 505, 0 };
 
 /* Upper bounds: a kept-alive decision takes a fraction of a millisecond, a slow CA seconds. */
 static const struct {
@@ -131,6 +140,12 @@ static struct words outcomes = { .at = outcome_texts, .max = OUTCOMES_MAX, .lock
 static struct words reasons = { .at = reason_texts, .max = REASONS_MAX, .lock = PTHREAD_MUTEX_INITIALIZER };
 static atomic_llong decisions[OUTCOMES_MAX + 1][REASONS_MAX + 1];
 
+#define METHODS_MAX 8
+static char method_texts[METHODS_MAX][WORD_MAX], rule_texts[REASONS_MAX][WORD_MAX];
+static struct words methods = { .at = method_texts, .max = METHODS_MAX, .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct words rules = { .at = rule_texts, .max = REASONS_MAX, .lock = PTHREAD_MUTEX_INITIALIZER };
+static atomic_llong attestations[METHODS_MAX + 1][2], denials[REASONS_MAX + 1];
+
 static size_t
 find_word(struct words *words, const char *word)
 {
@@ -167,6 +182,18 @@ metric_decision(const char *outcome, const char *reason)
 	size_t o = learn_word(&outcomes, outcome), r = learn_word(&reasons, reason);
 
 	atomic_fetch_add_explicit(&decisions[o][r], 1, memory_order_relaxed);
+}
+
+void
+metric_attestation(const char *method, bool valid)
+{
+	atomic_fetch_add_explicit(&attestations[learn_word(&methods, method)][valid ? 1 : 0], 1, memory_order_relaxed);
+}
+
+void
+metric_rule_denial(const char *rule)
+{
+	atomic_fetch_add_explicit(&denials[learn_word(&rules, rule)], 1, memory_order_relaxed);
 }
 
 void
@@ -263,6 +290,42 @@ render_decisions(struct buf *out)
 		}
 }
 
+static void
+render_attestations(struct buf *out)
+{
+	size_t m;
+	int valid;
+
+	metrics_put_head(out, "enrolld_attestations_total", "counter", "Evidence that was judged, by method and verdict.");
+	for (m = 0; m <= METHODS_MAX; m++)
+		for (valid = 0; valid < 2; valid++) {
+			long long n = atomic_load_explicit(&attestations[m][valid], memory_order_relaxed);
+
+			if (n == 0)
+				continue;
+			buf_append_text(out, "enrolld_attestations_total{");
+			metrics_put_label(out, "method", word_text(&methods, m));
+			buf_printf(out, ",verdict=\"%s\"} %lld\n", valid ? "good" : "bad", n);
+		}
+}
+
+static void
+render_denials(struct buf *out)
+{
+	size_t r;
+
+	metrics_put_head(out, "enrolld_rule_denials_total", "counter", "Requests denied by the operator's rules, by rule.");
+	for (r = 0; r <= REASONS_MAX; r++) {
+		long long n = atomic_load_explicit(&denials[r], memory_order_relaxed);
+
+		if (n == 0)
+			continue;
+		buf_append_text(out, "enrolld_rule_denials_total{");
+		metrics_put_label(out, "rule", word_text(&rules, r));
+		buf_printf(out, "} %lld\n", n);
+	}
+}
+
 void
 metrics_render(struct buf *out)
 {
@@ -280,5 +343,7 @@ metrics_render(struct buf *out)
 		for (o = 0; o < COUNT(operations); o++)
 			render_duration(out, p, o);
 	render_decisions(out);
+	render_attestations(out);
+	render_denials(out);
 	metrics_put_process(out);
 }

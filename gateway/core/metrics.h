@@ -25,6 +25,12 @@ enum metric {
 	METRIC_RELOADS_FAILED_TOTAL,
 	METRIC_AUTH_LOCKED_TOTAL,      /* attempts refused because too many failed */
 	METRIC_MDM_FAILED_TOTAL,       /* calls that brought no answer */
+	METRIC_VERIFIER_FAILED_TOTAL,  /* the same, to a verifier of evidence */
+	METRIC_NONCES_TOTAL,           /* given out */
+	METRIC_CLONES_TOTAL,           /* requests that looked like a clone's */
+	METRIC_OFFBOARDED_OWNERS_TOTAL, /* whose grace ended */
+	METRIC_OFFBOARDED_CERTIFICATES_TOTAL, /* revoked for it */
+	METRIC_SWEEPS_FAILED_TOTAL,
 	METRIC_COAP_SESSIONS_OPEN,     /* gauge */
 	METRIC_COAP_HANDSHAKES_TOTAL,
 	METRIC_COAP_HANDSHAKES_FAILED_TOTAL,
@@ -41,6 +47,11 @@ void metric_set(enum metric metric, int64_t value);
 void metric_request(const char *protocol, const char *operation, int status, int64_t microseconds);
 /* enrolld_decisions_total{outcome,reason}. */
 void metric_decision(const char *outcome, const char *reason);
+
+/* enrolld_attestations_total{method,verdict}: evidence that was judged. */
+void metric_attestation(const char *method, bool valid);
+/* enrolld_rule_denials_total{rule}; past 64 names "other". */
+void metric_rule_denial(const char *rule);
 
 /* Once at start, before any thread: enrolld_build_info and process_start_time_seconds. Not called: left out. */
 void metrics_start(const char *version, int64_t now_s);

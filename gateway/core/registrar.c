@@ -78,6 +78,7 @@ find_renewed(struct attempt *a, struct err *e)
 	a->renewed = NULL;
 	a->renewed_not_after_s = 0;
 	a->current = NULL;
+	a->proof.cert_label[0] = '\0';
 	found = attempt_newest_cert(a, &row, &a->renewed, e);
 	if (found != 1)
 		return found;
@@ -85,6 +86,7 @@ find_renewed(struct attempt *a, struct err *e)
 		return 0;
 	a->current = a->renewed;
 	a->renewed_id = row.id;
+	(void)snprintf(a->proof.cert_label, sizeof a->proof.cert_label, "%s", row.label);
 	a->renewed_not_after_s = row.not_after_s;
 	return 0;
 }
@@ -120,8 +122,9 @@ attempt_registrar(struct attempt *a, struct err *e)
 	int found;
 
 	a->has_registrar = false;
+	/* A poll is by the stored proof: who asks need not present the certificate again. */
 	if (a->proof.kind != PROOF_OWN || (a->request->label->policy.auth & AUTH_REGISTRAR) == 0 ||
-	    !has_registrar_purpose(a->request->client_cert))
+	    a->request->client_cert == NULL || !has_registrar_purpose(a->request->client_cert))
 		return 0;
 	common_name(a->csr->subject, tag);
 	if (tag[0] == '\0' || strcmp(tag, a->asset.tag) == 0)

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/kdf.h>
+
 #include "base/ossl.h"
 
 #define KEY_LEN   32
@@ -151,4 +153,17 @@ seal_open(const struct seal *seal, struct bytes context, struct bytes sealed, st
 	OPENSSL_cleanse(text, plain_len);
 	free(text);
 	return buf_failed(out) ? err_set(e, ERR_NOMEM, "no memory to unseal") : 0;
+}
+
+int
+seal_derive(const struct seal *seal, const char *purpose, uint8_t *out, size_t len, struct err *e)
+{
+	CLEANUP(EVP_PKEY_CTX) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
+
+	if (ctx == NULL || EVP_PKEY_derive_init(ctx) != 1 || EVP_PKEY_CTX_set_hkdf_md(ctx, ossl_sha256()) != 1 ||
+	    EVP_PKEY_CTX_set1_hkdf_key(ctx, seal->key, KEY_LEN) != 1 ||
+	    EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *)purpose, (int)strlen(purpose)) != 1 ||
+	    EVP_PKEY_derive(ctx, out, &len) != 1)
+		return err_ossl(e, ERR_BUG, "deriving a key");
+	return 0;
 }

@@ -26,6 +26,11 @@ MUST_USE int seal_close(const struct seal *seal, struct bytes context, struct by
 /* ERR_UPSTREAM: sealed with another key or context, or changed. */
 MUST_USE int seal_open(const struct seal *seal, struct bytes context, struct bytes sealed, struct buf *out,
 	struct err *e);
+/*
+ * Octets for another purpose, made from the key file's key by HKDF-SHA-256 (RFC 5869): the same ones as long as the file
+ * is, and they tell nothing of the key.
+ */
+MUST_USE int seal_derive(const struct seal *seal, const char *purpose, uint8_t *out, size_t len, struct err *e);
 /* Does it begin like something sealed here? No DER does. */
 bool seal_is(struct bytes octets);
 

@@ -8,8 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "est/csrattrs.h"
-
 #define MASTER_MIN 32
 #define MASTER_MAX 1024
 
@@ -42,6 +40,7 @@ world_free(struct world *world)
 	if (world == NULL)
 		return;
 	free_scep(world);
+	world_policy_clear(world);
 	for (i = 0; world->cas != NULL && i < world->config->ca_count; i++) {
 		if (world->cas[i].ca != NULL)
 			world->cas[i].ops->close(world->cas[i].ca);
@@ -84,25 +83,54 @@ world_certs_encode(const STACK_OF(X509) *stack, struct buf *out, struct err *e)
 	return result;
 }
 
-int
-world_ca_open(const struct config_ca *config, const struct ca_ops **ops, struct ca **out, struct err *e)
+static const char *
+text_or_null(const char *text)
 {
-	const char *chain[CONFIG_LIST_MAX];
-	struct ca_settings settings = {
+	return text[0] == '\0' ? NULL : text;
+}
+
+/* chain: room for the paths. */
+static struct ca_settings
+ca_settings_of(const struct config_ca *config, const char **chain)
+{
+	size_t i;
+
+	for (i = 0; i < config->chain.count; i++)
+		chain[i] = config->chain.at[i];
+	return (struct ca_settings){
 		.name = config->name,
 		.type = config->type,
 		.certificate = config->certificate,
 		.key = config->key,
 		.chain = chain,
 		.chain_count = config->chain.count,
-		.crl_url = config->crl_url[0] == '\0' ? NULL : config->crl_url,
-		.ocsp_url = config->ocsp_url[0] == '\0' ? NULL : config->ocsp_url,
-		.issuer_url = config->issuer_url[0] == '\0' ? NULL : config->issuer_url,
+		.crl_url = text_or_null(config->crl_url),
+		.ocsp_url = text_or_null(config->ocsp_url),
+		.issuer_url = text_or_null(config->issuer_url),
+		.url = text_or_null(config->url),
+		.tls_ca = text_or_null(config->tls_ca),
+		.allow_plain = config->allow_plain,
+		.client_cert = text_or_null(config->client_cert),
+		.client_key = text_or_null(config->client_key),
+		.secret_file = text_or_null(config->secret_file),
+		.connect_ms = config->deadline_s * 1000 / 3,
+		.deadline_ms = config->deadline_s * 1000,
+		.calls_max = (size_t)config->calls,
+		.profile = text_or_null(config->profile),
+		.end_entity_profile = text_or_null(config->end_entity_profile),
+		.authority = text_or_null(config->authority),
+		.user = text_or_null(config->user),
+		.key_file = text_or_null(config->key_file),
+		.auth = text_or_null(config->auth),
 	};
-	size_t i;
+}
 
-	for (i = 0; i < config->chain.count; i++)
-		chain[i] = config->chain.at[i];
+int
+world_ca_open(const struct config_ca *config, const struct ca_ops **ops, struct ca **out, struct err *e)
+{
+	const char *chain[CONFIG_LIST_MAX];
+	struct ca_settings settings = ca_settings_of(config, chain);
+
 	*ops = ca_ops_of(config->type);
 	if (*ops == NULL)
 		return err_set(e, ERR_UNSUPPORTED, "unknown type \"%s\"", config->type);
@@ -115,21 +143,6 @@ load_ca(const struct config_ca *config, struct world_ca *out, struct err *e)
 	if (world_ca_open(config, &out->ops, &out->ca, e) != 0 ||
 	    world_certs_encode(out->ops->chain(out->ca), &out->cacerts, e) != 0)
 		return err_prefix(e, "CA \"%s\"", config->name);
-	return 0;
-}
-
-static int
-load_csrattrs(const struct config_label *label, struct buf *out, struct err *e)
-{
-	const char *entries[CONFIG_LIST_MAX];
-	size_t i;
-
-	if (label->csrattrs.count == 0)
-		return 0;
-	for (i = 0; i < label->csrattrs.count; i++)
-		entries[i] = label->csrattrs.at[i];
-	if (est_csrattrs_encode(entries, label->csrattrs.count, out, e) != 0)
-		return err_prefix(e, "label \"%s\", csrattrs", label->policy.name);
 	return 0;
 }
 
@@ -219,8 +232,10 @@ load_entries(struct world *world, struct err *e)
 	for (i = 0; i < config->mdm_count; i++)
 		if (load_mdm(&config->mdms[i], &world->mdms[i], e) != 0)
 			return -1;
+	if (world_policy_load(world, e) != 0)
+		return -1;
 	for (i = 0; i < config->label_count; i++)
-		if (load_csrattrs(&config->labels[i], &world->csrattrs[i], e) != 0 ||
+		if (world_csrattrs_load(world, &config->labels[i], &world->csrattrs[i], e) != 0 ||
 		    world_scep_load(world, &config->labels[i], &world->scep[i], e) != 0)
 			return -1;
 	return 0;

@@ -10,10 +10,12 @@
 #include "gateway/ca/ca.h"
 #include "gateway/core/config.h"
 #include "gateway/core/limiter.h"
+#include "gateway/core/nonce.h"
 #include "gateway/core/seal.h"
 #include "gateway/core/trust.h"
 #include "gateway/mdm/mdm.h"
 #include "gateway/store/store.h"
+#include "gateway/verifier/verifier.h"
 #include "scep/message.h"
 
 struct world_ca {
@@ -45,6 +47,21 @@ struct world_mdm {
 	struct mdm *mdm;
 };
 
+struct world_attester {
+	const struct attest_ops *ops;     /* NULL: judged elsewhere (idevid, mdm, ear) */
+	struct attest_settings settings;  /* its roots are this world's */
+	STACK_OF(X509) *roots, *ek_roots; /* ek_roots NULL: the registry alone vouches for EKs */
+	struct verifier *verifier;        /* ear */
+	atomic_int answered;              /* its latest call: 0 none yet, 1 it answered, -1 it did not */
+	EVP_PKEY *keys[EAR_KEYS_MAX];
+};
+
+/* What the rules may want of requests for one label. */
+struct world_wants {
+	bool evidence; /* in the request itself: csrattrs asks for it, and /nonce gives what it has to carry */
+	bool binding;  /* attestation keys are bound for it: /tpm-bind */
+};
+
 /* Immutable and reference-counted; a request holds one from its first to its last line. */
 struct world {
 	struct config *config;
@@ -53,6 +70,9 @@ struct world {
 	struct world_ca *cas;  /* in the order of config->cas */
 	struct world_ra *ras;  /* in the order of config->ras */
 	struct world_mdm *mdms; /* in the order of config->mdms */
+	struct world_attester *attesters; /* in the order of config->attesters */
+	struct policy_rules *policy; /* NULL: no rules */
+	struct world_wants *wants;   /* in the order of config->labels */
 	struct world_scep *scep; /* in the order of config->labels */
 	struct buf *csrattrs;  /* in the order of config->labels; DER, empty when none are configured */
 	struct buf master;     /* keygen master octets; empty: none */
@@ -74,7 +94,11 @@ struct gateway {
 	struct seal *seal;     /* for stored requests that hold a secret; NULL: these cannot be recorded */
 	atomic_int mdm_calls;   /* under way */
 	int mdm_calls_max;      /* past it requests are told to come back: a slow MDM does not take every worker; 0: any number */
+	struct nonces *nonces;  /* NULL: none are given */
+	struct sightings *sightings; /* where assets were seen lately; NULL: clones by place are not looked for */
+	struct rule_limits *rule_limits; /* certificates by rule; NULL: limits have room always */
 	struct crl_cache *crls; /* NULL: every revocation list is made anew */
+	struct issuer *issuer; /* asks CAs elsewhere; NULL: none can be asked */
 	struct limiter *strangers; /* how many refusals of nobody we know are recorded, by address; NULL: all */
 };
 
@@ -87,6 +111,9 @@ void world_put(struct world *world);
 /* Makes it the present one; requests under way keep theirs. Takes over the caller's reference. */
 void world_swap(struct world *world);
 
+/* Before it becomes the present one: the store learns what this policy version says. */
+MUST_USE int world_enter(const struct gateway *gateway, const struct world *world, int64_t now_s, struct err *e);
+
 /* Open a CA as configured; *out is the caller's, by (*ops)->close. For the world, and for checking a configuration. */
 MUST_USE int world_ca_open(const struct config_ca *config, const struct ca_ops **ops, struct ca **out,
 	struct err *e);
@@ -94,6 +121,10 @@ MUST_USE int world_ca_open(const struct config_ca *config, const struct ca_ops *
 const struct world_ca *world_ca_of(const struct world *world, const char *name); /* never NULL: config is checked */
 const struct world_ra *world_ra_of(const struct world *world, const char *name); /* NULL: none of that name */
 const struct world_mdm *world_mdm_of(const struct world *world, const char *name); /* NULL: none of that name */
+const struct world_attester *world_attester_of(const struct world *world, const char *name); /* NULL: none of that name */
+const struct world_wants *world_wants_of(const struct world *world, const struct config_label *label);
+/* Does some rule that can match this label name the attester? */
+bool world_may_use(const struct world *world, const struct config_label *label, const char *attester);
 const struct world_scep *world_scep_of(const struct world *world, const struct config_label *label);
 const struct buf *world_csrattrs_of(const struct world *world, const struct config_label *label);
 

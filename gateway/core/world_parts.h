@@ -1,5 +1,5 @@
 /*
- * world_parts.h - what world_load() does for SCEP. Inside gateway/core only.
+ * world_parts.h - what world_load() does for SCEP and for attestation. Inside gateway/core only.
  */
 #ifndef GATEWAY_CORE_WORLD_PARTS_H
 #define GATEWAY_CORE_WORLD_PARTS_H
@@ -18,6 +18,22 @@ MUST_USE int world_mdm_open(const struct config_mdm *config, const struct mdm_op
 MUST_USE int world_scep_load(const struct world *world, const struct config_label *label, struct world_scep *out,
 	struct err *e);
 void world_scep_clear(struct world_scep *scep);
+
+/*
+ * Roots, keys and verifier of an attester. Nothing is sent. out begins zero; on failure too it is the caller's to
+ * clear. rules (NULL: none) and config must outlive it.
+ */
+MUST_USE int world_attester_load(const struct config_attester *config, const struct identity_rules *rules,
+	struct world_attester *out, struct err *e);
+void world_attester_clear(struct world_attester *attester);
+
+/* Compile the rules, load the attesters, and work out what each label's rules may want. */
+MUST_USE int world_policy_load(struct world *world, struct err *e);
+void world_policy_clear(struct world *world);
+
+/* What /csrattrs answers for a label; empty when it asks for nothing. After world_policy_load(). */
+MUST_USE int world_csrattrs_load(const struct world *world, const struct config_label *label, struct buf *out,
+	struct err *e);
 
 /* The certificates in this order as a certs-only message (est/body.h), appended. */
 MUST_USE int world_certs_encode(const STACK_OF(X509) *certs, struct buf *out, struct err *e);

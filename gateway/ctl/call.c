@@ -96,6 +96,8 @@ take_line(struct answer *answer, const json_t *line, json_t **result, enum ctl_e
 	if (ok == NULL && error == NULL)
 		return 0;
 	*status = ok != NULL ? CTL_OK : CTL_REFUSED;
+	if (json_is_true(json_object_get(ok, "waits")))
+		*status = CTL_WAITS;
 	if (ok != NULL)
 		*result = json_incref(ok);
 	else

@@ -11,6 +11,7 @@
 #include "gateway/ctl/ctl.h"
 
 #define SOCKET_DEFAULT "/run/enrolld/control.sock"
+#define MAP_TEXT_MAX 32768 /* what the gateway takes */
 
 struct invocation {
 	const char *socket;
@@ -19,7 +20,9 @@ struct invocation {
 	bool version;
 	const struct ctl_command *command;
 	json_t *args;
-	int file;
+	int file;        /* to be passed along; -1: none */
+	int option_file; /* an option's, to be passed behind it; -1: none */
+	const char *option_key;
 	int positionals;
 };
 
@@ -32,10 +35,10 @@ usage(FILE *out)
 		    "       enrollctl --version | --help\n\n",
 		out);
 	for (c = ctl_commands; c->words != NULL; c++)
-		(void)fprintf(out, "  %-16s %s\n", c->words, c->help);
+		(void)fprintf(out, "  %-18s %s\n", c->words, c->help);
 	(void)fputs("\nenrollctl COMMAND --help tells its arguments. The socket is " SOCKET_DEFAULT
 		    "\nunless --socket or ENROLLCTL_SOCKET names another; who may open it is an operator.\n"
-		    "Exit: 0 done, 1 refused, 2 usage, 3 gateway not reachable.\n",
+		    "Exit: 0 done, 1 refused, 2 usage, 3 gateway not reachable, 4 waits for a second operator.\n",
 		out);
 	return out == stdout ? CTL_OK : CTL_USAGE;
 }
@@ -47,9 +50,11 @@ command_usage(const struct ctl_command *c, FILE *out)
 
 	(void)fprintf(out, "usage: enrollctl %s", c->words);
 	for (i = 0; i < CTL_POSITIONALS_MAX && c->positionals[i] != NULL; i++)
-		(void)fprintf(out, c->optional > 0 ? " [%s]" : " %s", c->positionals[i] + strspn(c->positionals[i], "*#"));
+		(void)fprintf(out, c->optional > 0 ? " [%s]" : " %s", c->positionals[i] + strspn(c->positionals[i], "*+#"));
 	(void)fputs(c->options[0].name == NULL ? "\n" : " [OPTION...]\n", out);
 	(void)fprintf(out, "\n%s.\n\n", c->help);
+	if (c->more != NULL)
+		(void)fprintf(out, "%s\n\n", c->more);
 	for (i = 0; c->options[i].name != NULL; i++)
 		(void)fprintf(out, "  %-18s %s\n", c->options[i].name, c->options[i].help);
 	(void)fputs("  --json             the answer as JSON\n", out);
@@ -64,11 +69,86 @@ complain(const char *what, const char *about)
 }
 
 static int
+open_option_file(struct invocation *in, const char *key, const char *path)
+{
+	if (in->option_file >= 0)
+		return complain("one file too many", path);
+	in->option_key = key;
+	in->option_file = open(path, O_RDONLY | O_CLOEXEC);
+	return in->option_file < 0 ? complain("cannot read", path) : 0;
+}
+
+/* A name has neither "/" nor "."; else it is a file, and its text is sent. */
+static int
+put_map(struct invocation *in, const char *key, const char *value)
+{
+	char text[MAP_TEXT_MAX + 1], text_key[40];
+	size_t len;
+	FILE *file;
+
+	if (strpbrk(value, "/.") == NULL)
+		return json_object_set_new(in->args, key, json_string(value));
+	file = fopen(value, "re");
+	if (file == NULL)
+		return complain("cannot read", value);
+	len = fread(text, 1, sizeof text, file);
+	(void)fclose(file);
+	if (len == sizeof text)
+		return complain("too large for a map", value);
+	(void)snprintf(text_key, sizeof text_key, "%s_text", key);
+	if (json_object_set_new(in->args, text_key, json_stringn(text, len)) != 0)
+		return complain("not UTF-8", value);
+	return 0;
+}
+
+static int
+copy_file(FILE *to, int from, long long *copied)
+{
+	char chunk[16384];
+	ssize_t n;
+
+	while ((n = read(from, chunk, sizeof chunk)) > 0) {
+		if (fwrite(chunk, 1, (size_t)n, to) != (size_t)n)
+			return -1;
+		*copied += n;
+	}
+	return n < 0 ? -1 : 0;
+}
+
+/* Only one descriptor goes along: two files are one after the other in it, and the option's key says where the second begins. */
+static int
+join_files(struct invocation *in)
+{
+	long long first = 0, second = 0;
+	FILE *both;
+	int fd;
+
+	if (in->option_file < 0)
+		return 0;
+	if (in->file < 0) {
+		in->file = in->option_file;
+		in->option_file = -1;
+		return 0;
+	}
+	both = tmpfile();
+	if (both == NULL || copy_file(both, in->file, &first) != 0 || copy_file(both, in->option_file, &second) != 0 ||
+	    fflush(both) != 0 || fseek(both, 0, SEEK_SET) != 0 || (fd = dup(fileno(both))) < 0) {
+		if (both != NULL)
+			(void)fclose(both);
+		return complain("cannot read the two files", NULL);
+	}
+	(void)fclose(both);
+	(void)close(in->file);
+	in->file = fd;
+	return json_object_set_new(in->args, in->option_key, json_integer(first));
+}
+
+static int
 open_file(struct invocation *in, const char *path)
 {
-	const char *dot = strrchr(path, '.');
+	const char *dot = in->command->positionals[0][0] == '+' ? NULL : strrchr(path, '.');
 
-	in->file = open(path, O_RDONLY | O_CLOEXEC);
+	in->file = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
 	if (in->file < 0)
 		return complain("cannot read", path);
 	if (json_object_get(in->args, "format") == NULL && dot != NULL &&
@@ -96,7 +176,7 @@ put_positional(struct invocation *in, const char *text)
 	if (key == NULL)
 		return complain("one argument too many", text);
 	in->positionals++;
-	if (key[0] == '*')
+	if (key[0] == '*' || key[0] == '+')
 		return open_file(in, text);
 	if (key[0] == '#')
 		return put_int(in, key + 1, text);
@@ -114,7 +194,9 @@ put_option(struct invocation *in, const struct ctl_option *option, const char *v
 	case CTL_INT:
 		return put_int(in, option->key, value);
 	case CTL_FILE:
-		return open_file(in, value);
+		return open_option_file(in, option->key, value);
+	case CTL_MAP:
+		return put_map(in, option->key, value);
 	case CTL_TEXT:
 		break;
 	}
@@ -204,13 +286,35 @@ parse(struct invocation *in, char **argv)
 		return complain("an argument is missing; see --help", in->command->words);
 	if (in->command->fixed_flag != NULL)
 		(void)json_object_set_new(in->args, in->command->fixed_flag, json_true());
-	return 0;
+	if (in->command->fixed_key != NULL)
+		(void)json_object_set_new(in->args, in->command->fixed_key, json_string(in->command->fixed_text));
+	return in->help ? 0 : join_files(in);
 }
 
 static void
 collect_row(void *arg, const json_t *row)
 {
 	(void)json_array_append(arg, (json_t *)(size_t)row);
+}
+
+static void
+show(const struct invocation *in, json_t *rows, json_t *result)
+{
+	const struct ctl_command *c = in->command;
+
+	if (in->json && c->columns != NULL && c->show != NULL)
+		(void)json_object_set(result, "rows", rows);
+	if (in->json) {
+		(void)(json_dumpf(c->columns != NULL && c->show == NULL ? rows : result, stdout, JSON_INDENT(2)) == 0 &&
+			fputc('\n', stdout) != EOF);
+		return;
+	}
+	if (c->columns != NULL && (c->show == NULL || json_array_size(rows) != 0))
+		ctl_show_rows(c->columns, rows, stdout);
+	if (c->show != NULL)
+		c->show(result, stdout);
+	else if (c->columns == NULL)
+		ctl_show_pairs(result, stdout);
 }
 
 static int
@@ -221,17 +325,12 @@ run(struct invocation *in)
 	enum ctl_exit status;
 
 	status = ctl_call(in->socket, in->command->wire, in->args, in->file, collect_row, rows, &result, &e);
-	if (status != CTL_OK)
-		(void)complain(e.text, NULL);
-	else if (in->json)
-		(void)(json_dumpf(in->command->columns != NULL ? rows : result, stdout, JSON_INDENT(2)) == 0 &&
-			fputc('\n', stdout) != EOF);
-	else if (in->command->columns != NULL)
-		ctl_show_rows(in->command->columns, rows, stdout);
-	else if (in->command->show != NULL)
-		in->command->show(result, stdout);
+	if (status == CTL_OK || status == CTL_WAITS)
+		show(in, rows, result);
 	else
-		ctl_show_pairs(result, stdout);
+		(void)complain(e.text, NULL);
+	if (status == CTL_OK && in->command->fails != NULL && ctl_int_of(result, in->command->fails) != 0)
+		status = CTL_REFUSED;
 	json_decref(rows);
 	json_decref(result);
 	return (int)status;
@@ -243,7 +342,8 @@ main(int argc, char **argv)
 	const char *socket_path = getenv("ENROLLCTL_SOCKET");
 	struct invocation in = { .socket = socket_path == NULL ? SOCKET_DEFAULT : socket_path,
 		.args = json_object(),
-		.file = -1 };
+		.file = -1,
+		.option_file = -1 };
 	int status;
 
 	if (argc < 1 || parse(&in, argv + 1) != 0)
@@ -258,6 +358,8 @@ main(int argc, char **argv)
 		status = run(&in);
 	if (in.file >= 0)
 		(void)close(in.file);
+	if (in.option_file >= 0)
+		(void)close(in.option_file);
 	json_decref(in.args);
 	return status;
 }

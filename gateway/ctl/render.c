@@ -16,12 +16,18 @@ put_value(const json_t *value, struct buf *out)
 		buf_append_text(out, json_is_true(value) ? "yes" : "no");
 }
 
-static const char *
-text_of(const json_t *object, const char *key)
+const char *
+ctl_text_of(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
 	return text == NULL ? "" : text;
+}
+
+long long
+ctl_int_of(const json_t *object, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(object, key));
 }
 
 void
@@ -101,14 +107,14 @@ void
 ctl_show_cert(const json_t *result, FILE *out)
 {
 	ctl_show_pairs(result, out);
-	(void)fprintf(out, "\n%s", text_of(result, "pem"));
+	(void)fprintf(out, "\n%s", ctl_text_of(result, "pem"));
 }
 
 void
 ctl_show_request(const json_t *result, FILE *out)
 {
 	ctl_show_pairs(result, out);
-	(void)fprintf(out, "\n%s", text_of(result, "csr"));
+	(void)fprintf(out, "\n%s", ctl_text_of(result, "csr"));
 }
 
 static void
@@ -137,8 +143,8 @@ show_rules(const json_t *rules, FILE *out)
 static void
 show_decision(const json_t *decision, FILE *out)
 {
-	(void)fprintf(out, "%s: %s. %s\n", text_of(decision, "outcome"), text_of(decision, "reason"),
-		text_of(decision, "sentence"));
+	(void)fprintf(out, "%s: %s. %s\n", ctl_text_of(decision, "outcome"), ctl_text_of(decision, "reason"),
+		ctl_text_of(decision, "sentence"));
 	show_rules(json_object_get(decision, "rules"), out);
 }
 
@@ -148,19 +154,23 @@ ctl_show_explain(const json_t *result, FILE *out)
 	const json_t *request = json_object_get(result, "request"), *decision;
 	size_t i;
 
+	if (json_object_get(result, "now") != NULL) {
+		ctl_show_replay(result, out);
+		return;
+	}
 	if (request == NULL) {
-		(void)fprintf(out, "asset %s, nothing is issued or recorded\n", text_of(result, "asset"));
+		(void)fprintf(out, "asset %s, nothing is issued or recorded\n", ctl_text_of(result, "asset"));
 		show_decision(json_object_get(result, "trial"), out);
 		return;
 	}
 	(void)fprintf(out, "request %" JSON_INTEGER_FORMAT ": asset %s, %s over %s, label \"%s\", from %s, by %s\nnow %s\n",
-		json_integer_value(json_object_get(request, "id")), text_of(request, "asset"),
-		text_of(request, "operation"), text_of(request, "protocol"), text_of(request, "label"),
-		text_of(request, "peer"), text_of(request, "proof"), text_of(request, "state"));
+		json_integer_value(json_object_get(request, "id")), ctl_text_of(request, "asset"),
+		ctl_text_of(request, "operation"), ctl_text_of(request, "protocol"), ctl_text_of(request, "label"),
+		ctl_text_of(request, "peer"), ctl_text_of(request, "proof"), ctl_text_of(request, "state"));
 	json_array_foreach(json_object_get(result, "decisions"), i, decision) {
-		(void)fprintf(out, "\n%s  asset version %" JSON_INTEGER_FORMAT ", policy %.12s\n", text_of(decision, "at"),
+		(void)fprintf(out, "\n%s  asset version %" JSON_INTEGER_FORMAT ", policy %.12s\n", ctl_text_of(decision, "at"),
 			json_integer_value(json_object_get(decision, "asset_version")),
-			text_of(decision, "policy_version"));
+			ctl_text_of(decision, "policy_version"));
 		show_decision(decision, out);
 	}
 }
@@ -168,37 +178,62 @@ ctl_show_explain(const json_t *result, FILE *out)
 void
 ctl_show_secret(const json_t *result, FILE *out)
 {
-	const char *key = text_of(result, "key");
+	const char *key = ctl_text_of(result, "key");
 
 	if (key[0] != '\0') {
-		(void)fprintf(out, "key id  %s\nkey     %s\n", text_of(result, "key_id"), key);
-		(void)fprintf(stderr, "This key is not shown again. Give it to %s only.\n", text_of(result, "tag"));
+		(void)fprintf(out, "key id  %s\nkey     %s\n", ctl_text_of(result, "key_id"), key);
+		(void)fprintf(stderr, "This key is not shown again. Give it to %s only.\n", ctl_text_of(result, "tag"));
 		return;
 	}
-	(void)fprintf(out, "%s\n", text_of(result, "secret"));
+	(void)fprintf(out, "%s\n", ctl_text_of(result, "secret"));
 	(void)fprintf(stderr, "%s %s, %s, %s%s. It is not shown again.\n",
-		strcmp(text_of(result, "protocol"), "scep") == 0 ? "SCEP challenge of" : "User", text_of(result, "tag"),
+		strcmp(ctl_text_of(result, "protocol"), "scep") == 0 ? "SCEP challenge of" : "User", ctl_text_of(result, "tag"),
 		json_is_true(json_object_get(result, "once")) ? "for one certificate" : "for any number of certificates",
-		text_of(result, "expires")[0] == '\0' ? "without expiry" : "until ", text_of(result, "expires"));
+		ctl_text_of(result, "expires")[0] == '\0' ? "without expiry" : "until ", ctl_text_of(result, "expires"));
+}
+
+static void
+show_ignored(const json_t *result, FILE *out)
+{
+	long long count = ctl_int_of(result, "ignored_columns");
+	const json_t *names = json_object_get(result, "ignored"), *name;
+	size_t i;
+
+	if (count == 0)
+		return;
+	(void)fprintf(out, "%lld columns were not read: ", count);
+	json_array_foreach(names, i, name)
+		(void)fprintf(out, "%s%s", i == 0 ? "" : ", ", json_string_value(name));
+	(void)fprintf(out, "%s\n", count > (long long)json_array_size(names) ? ", ..." : "");
 }
 
 void
 ctl_show_import(const json_t *result, FILE *out)
 {
-	(void)fprintf(out, "%s%" JSON_INTEGER_FORMAT " added, %" JSON_INTEGER_FORMAT " updated, %" JSON_INTEGER_FORMAT
-			   " unchanged, %" JSON_INTEGER_FORMAT " owners added\n",
+	long long approval = ctl_int_of(result, "approval");
+
+	if (approval != 0) {
+		show_ignored(result, out);
+		(void)fprintf(out,
+			"Nothing is imported yet: an import so large, or one that moves assets to other owners,\n"
+			"  needs a second operator, approval %lld.\n"
+			"  The other operator: enrollctl approval give %lld\n"
+			"  Then the same import once more, the file unchanged.\n",
+			approval, approval);
+		return;
+	}
+	(void)fprintf(out, "%s%lld added, %lld updated, %lld unchanged, %lld owners added\n",
 		json_is_true(json_object_get(result, "dry_run")) ? "dry run, nothing is kept: " : "",
-		json_integer_value(json_object_get(result, "added")),
-		json_integer_value(json_object_get(result, "updated")),
-		json_integer_value(json_object_get(result, "unchanged")),
-		json_integer_value(json_object_get(result, "owners_added")));
+		ctl_int_of(result, "added"), ctl_int_of(result, "updated"), ctl_int_of(result, "unchanged"),
+		ctl_int_of(result, "owners_added"));
+	show_ignored(result, out);
 }
 
 void
 ctl_show_verify(const json_t *result, FILE *out)
 {
 	(void)fprintf(out, "%" JSON_INTEGER_FORMAT " rows, the chain holds. Head: %s\n",
-		json_integer_value(json_object_get(result, "rows")), text_of(result, "head"));
+		json_integer_value(json_object_get(result, "rows")), ctl_text_of(result, "head"));
 	if (json_integer_value(json_object_get(result, "head_row")) != 0)
 		(void)fprintf(out, "The head you wrote down is row %" JSON_INTEGER_FORMAT ".\n",
 			json_integer_value(json_object_get(result, "head_row")));
@@ -209,17 +244,26 @@ void
 ctl_show_done(const json_t *result, FILE *out)
 {
 	const json_t *revoked = json_object_get(result, "revoked"), *id = json_object_get(result, "id");
-	const char *what = text_of(result, "tag"), *state = text_of(result, "state");
+	const char *what = ctl_text_of(result, "tag"), *state = ctl_text_of(result, "state");
+	long long approval = ctl_int_of(result, "approval");
 
+	if (json_is_true(json_object_get(result, "waits"))) {
+		(void)fprintf(out,
+			"%s is not %s yet: that needs a second operator, approval %lld.\n"
+			"  The other operator: enrollctl approval give %lld\n"
+			"  or:                 enrollctl approval refuse %lld --reason TEXT\n",
+			what, state, approval, approval, approval);
+		return;
+	}
 	if (what[0] == '\0')
-		what = text_of(result, "name");
+		what = ctl_text_of(result, "name");
 	if (what[0] == '\0')
-		what = text_of(result, "serial");
+		what = ctl_text_of(result, "serial");
 	if (json_is_integer(id))
 		(void)fprintf(out, "request %" JSON_INTEGER_FORMAT, json_integer_value(id));
 	else
 		(void)fputs(what, out);
-	(void)fprintf(out, ": %s", state[0] == '\0' ? text_of(result, "status") : state);
+	(void)fprintf(out, ": %s", state[0] == '\0' ? ctl_text_of(result, "status") : state);
 	if (json_is_integer(revoked))
 		(void)fprintf(out, ", %" JSON_INTEGER_FORMAT " certificates revoked or held", json_integer_value(revoked));
 	(void)fputc('\n', out);

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "base/timefmt.h"
 #include "gateway/core/admin.h"
 #include "gateway/core/log.h"
@@ -103,21 +104,23 @@ read_line(struct client *client, char *line, size_t size, struct err *e)
 	return err_set(e, ERR_LIMIT, "a request of more than %d octets", CONTROL_LINE_MAX);
 }
 
-static void
-peer_name(int fd, char *out, size_t size)
+/* One person is one actor: where the user's name cannot be told now, nothing is done under another. */
+static int
+peer_name(int fd, char *out, size_t size, struct err *e)
 {
 	struct ucred peer = { 0 };
 	socklen_t len = sizeof peer;
 	struct passwd pw, *found = NULL;
 	char space[4096];
 
-	(void)snprintf(out, size, "operator:unknown");
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-		return;
-	if (getpwuid_r(peer.uid, &pw, space, sizeof space, &found) == 0 && found != NULL)
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 ||
+	    getpwuid_r(peer.uid, &pw, space, sizeof space, &found) != 0)
+		return err_set(e, ERR_UPSTREAM, "the system does not say now who is asking; try again");
+	if (found != NULL)
 		(void)snprintf(out, size, "operator:%s", pw.pw_name);
 	else
 		(void)snprintf(out, size, "operator:uid-%u", (unsigned)peer.uid);
+	return 0;
 }
 
 static int
@@ -136,14 +139,26 @@ run_line(struct client *client, const char *line, json_t **result, struct err *e
 		.emit_arg = client };
 	int status;
 
-	peer_name(client->fd, actor, sizeof actor);
-	if (command == NULL)
+	if (peer_name(client->fd, actor, sizeof actor, e) != 0)
+		status = -1;
+	else if (command == NULL)
 		status = err_set(e, ERR_MALFORMED, "not a request: %.100s", request == NULL ? why.text : "no command");
 	else
 		status = admin_run(command, &call, e);
 	json_decref(request);
 	*result = call.result;
 	return status;
+}
+
+/* A text that was cut inside a character is no JSON string. */
+static void
+send_error(struct client *client, const struct err *e)
+{
+	char escaped[ERR_TEXT_MAX];
+
+	text_escape(escaped, sizeof escaped, bytes_of_text(e->text));
+	(void)send_line(client, json_pack("{s:{s:s, s:s}}", "error", "code", err_code_name(e->code), "text",
+		text_is_clean(bytes_of_text(e->text)) ? e->text : escaped));
 }
 
 static void
@@ -161,8 +176,7 @@ serve(struct client *client)
 	if (status == 0)
 		(void)send_line(client, json_pack("{s:o}", "ok", result == NULL ? json_object() : json_incref(result)));
 	else
-		(void)send_line(client,
-			json_pack("{s:{s:s, s:s}}", "error", "code", err_code_name(e.code), "text", e.text));
+		send_error(client, &e);
 	json_decref(result);
 	free(line);
 }

@@ -11,7 +11,7 @@
 #include "est/keygen.h"
 #include "est/path.h"
 #include "gateway/http/basic.h"
-#include "gateway/http/exchange.h"
+#include "gateway/http/est_attest_http.h"
 
 static const char *
 transfer_encoding(const struct config_label *label)
@@ -145,6 +145,8 @@ enroll_op_of(enum est_op op)
 	case EST_OP_SIMPLEENROLL:
 	case EST_OP_CACERTS:
 	case EST_OP_CSRATTRS:
+	case EST_OP_NONCE:
+	case EST_OP_TPM_BIND:
 	case EST_OP_NONE:
 		break;
 	}
@@ -219,6 +221,8 @@ answer_enrollment(struct exchange *x, enum est_op op)
 static int
 dispatch(struct exchange *x, enum est_op op)
 {
+	if (op == EST_OP_NONCE)
+		return est_nonce_handle(x); /* by either method */
 	if (strcmp(exchange_method(x), est_op_method(op)) != 0)
 		return exchange_wrong_method(x, est_op_method(op));
 	switch (op) {
@@ -230,6 +234,9 @@ dispatch(struct exchange *x, enum est_op op)
 	case EST_OP_SIMPLEREENROLL:
 	case EST_OP_SERVERKEYGEN:
 		return answer_enrollment(x, op);
+	case EST_OP_TPM_BIND:
+		return est_tpm_bind_handle(x);
+	case EST_OP_NONCE:
 	case EST_OP_NONE:
 		break;
 	}

@@ -15,6 +15,7 @@
 
 #include "base/timefmt.h"
 #include "gateway/core/expiry.h"
+#include "gateway/core/issuer.h"
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
 #include "gateway/core/work.h"
@@ -248,6 +249,37 @@ server_stop(struct server *server)
 	free(server);
 }
 
+/* What devices' requests found out: asking now would let whoever looks wait as long as a dead verifier's deadline. */
+static void
+say_verifiers(const struct world *world, struct buf *body)
+{
+	size_t i;
+
+	for (i = 0; i < world->config->attester_count; i++) {
+		int answered = atomic_load(&world->attesters[i].answered);
+
+		if (world->attesters[i].verifier != NULL)
+			buf_printf(body, "verifier %s: %s\n", world->config->attesters[i].name,
+				answered == 0 ? "not asked yet" : answered > 0 ? "ok" : "its latest call brought no answer");
+	}
+}
+
+/*
+ * A CA that is down is degraded service, not a dead gateway: devices are told to come back. One elsewhere is not asked
+ * now, for the same reason as a verifier: its breaker tells how the latest calls went.
+ */
+static void
+say_ca(struct gateway *gateway, const struct world_ca *ca, const char *name, struct buf *body)
+{
+	enum guard_state guard;
+	struct err e = { 0 };
+
+	if (issuer_guard_state(gateway->issuer, name, &guard))
+		buf_printf(body, "ca %s: %s\n", name, guard == GUARD_CLOSED ? "ok" : "its latest calls brought no answer");
+	else
+		buf_printf(body, "ca %s: %s\n", name, ca->ops->check(ca->ca, &e) == 0 ? "ok" : e.text);
+}
+
 static int
 answer_ready(struct gateway *gateway, struct mg_connection *conn)
 {
@@ -264,12 +296,9 @@ answer_ready(struct gateway *gateway, struct mg_connection *conn)
 	gateway->store_ops->stats(gateway->store, &stats);
 	store_up = store_up && !stats.failing;
 	buf_printf(&body, "store: %s\n", store_up ? "ok" : "failing");
-	/* A CA that is down is degraded service, not a dead gateway: devices are told to come back. */
-	for (i = 0; i < world->config->ca_count; i++) {
-		bool up = world->cas[i].ops->check(world->cas[i].ca, &e) == 0;
-
-		buf_printf(&body, "ca %s: %s\n", world->config->cas[i].name, up ? "ok" : e.text);
-	}
+	for (i = 0; i < world->config->ca_count; i++)
+		say_ca(gateway, &world->cas[i], world->config->cas[i].name, &body);
+	say_verifiers(world, &body);
 	world_put(world);
 	status = server_answer(conn, store_up ? 200 : 503, "text/plain", NULL, buf_bytes(&body));
 	buf_free(&body);
@@ -292,6 +321,7 @@ answer_metrics(struct gateway *gateway, struct mg_connection *conn)
 	metrics_render(&body);
 	world = world_get();
 	expiry_render(world, &body);
+	issuer_metrics(gateway->issuer, &body);
 	world_put(world);
 	status = server_answer(conn, 200, "text/plain; version=0.0.4", NULL, buf_bytes(&body));
 	buf_free(&body);

@@ -183,7 +183,16 @@ def stocked(gw, acme):
     with open(path, "wb") as out:
         out.write(csr)
     pending = gw.ctl("request", "list", "--asset", device.tag, "--state", "pending")[0]["id"]
-    return {"tag": device.tag, "serial": gw.certs(device.tag)[0]["serial"], "csr": path, "pending": str(pending),
+    offered = gw.own(acme.idevid()).tag
+    gw.ctl("owner", "put", "Buyer")
+    gw.ctl("owner", "put", "Leaver")
+    gw.ctl("transfer", "offer", offered, "--to", "Buyer")
+    gw.ctl("quota", "set", "Operations", "device", "1000")
+    approval = gw.ctl("exception", "request", "--asset", device.tag, "--waive", "quota", "--reason", "r", "--ticket", "t")["approval"]
+    table = os.path.join(gw.dir, "table.csv")
+    with open(table, "w") as out:
+        out.write("state,expect\nstaged,allow\n")
+    return {"offered": offered, "approval": approval, "table": table, "conf": gw.conf, "tag": device.tag, "serial": gw.certs(device.tag)[0]["serial"], "csr": path, "pending": str(pending),
             "head": gw.ctl("audit", "verify")["head"]}
 
 
@@ -197,6 +206,14 @@ LISTS = {
     "cert list --asset {tag} --status valid": ["serial"],
     "audit list": ["seq", "at", "actor", "action", "subject", "detail", "hash"],
     "audit list --after 1 --limit 2": ["seq"],
+    "transfer list": ["id", "asset", "from", "to", "state", "expires", "offered_by", "reason"],
+    "transfer list --asset {offered} --open": ["id"],
+    "exception list": ["id", "asset", "owner", "label", "waives", "state", "ticket", "uses", "max_uses"],
+    "exception list --asset {tag} --open": ["id"],
+    "quota list": ["owner", "profile", "limit", "used"],
+    "quota list --owner Operations": ["owner"],
+    "approval list": ["id", "kind", "subject", "detail", "state", "requested_by", "needed"],
+    "approval list --open": ["id"],
 }
 
 
@@ -218,6 +235,14 @@ SHOWS = {
     "cert show {serial}": ["serial", "pem", "sha256"],
     "explain {pending}": ["request", "decisions"],
     "explain --asset {tag} --csr {csr}": ["asset", "trial"],
+    "explain --request {pending}": ["request", "then", "now"],
+    "policy test {table}": ["tests", "failed", "rows"],
+    "policy diff {conf}": ["decided", "differ", "rows"],
+    "owner report Operations": ["name", "assets", "by_state", "certificates_valid", "revokes", "transfers", "quotas"],
+    "owner offboard Leaver --grace 10d --reason gone": ["name", "status", "revokes_at"],
+    "approval show {approval}": ["id", "kind", "detail", "state"],
+    "quota set Operations device 500": ["owner", "profile", "limit"],
+    "asset forget-key {tag} --reason board": ["tag"],
     "audit verify": ["rows", "head"],
     "status": ["pid", "store", "commits", "policy_version"],
     "owner put Partner --kind partner --contact x@example.net --contract-end 2099-01-01": ["name", "kind", "contract_end"],
@@ -270,6 +295,28 @@ def ctl(gw, *words, **kw):
     return run(binary("enrollctl"), "--socket", gw.socket, *words, **kw)
 
 
+def commands():
+    text = run(binary("enrollctl"), "--help").stdout
+    return re.findall(r"^  ([a-z-]+(?: [a-z-]+)?) {2,}", text, re.M)
+
+
+def test_every_command_teaches_itself():
+    names = commands()
+    assert len(names) > 35 and {"transfer offer", "policy diff", "approval give", "owner report"} <= set(names)
+    for name in names:
+        done = run(binary("enrollctl"), *name.split(), "--help")
+        assert done.returncode == 0 and done.stdout.startswith("usage: enrollctl " + name) and "--json" in done.stdout
+        assert all(len(line) < 130 for line in done.stdout.splitlines()), name
+
+
+def test_every_command_is_in_the_manual():
+    manual = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../gateway/man/enrollctl.1")
+    with open(manual) as file:
+        text = file.read()
+    for name in commands():
+        assert re.search(r"Ic %s\b" % name, text), name
+
+
 def test_exit_0_is_done(gw):
     assert ctl(gw, "status").returncode == 0
     assert run(binary("enrollctl"), "--help").returncode == 0
@@ -281,7 +328,11 @@ def test_exit_0_is_done(gw):
                                    "asset list --state sold", "cert list --status odd", "owner put x --kind odd",
                                    "audit verify --head 00", "secret new nobody", "import {dir}/missing-header.csv",
                                    "cert list --expires-before yesterday", "secret new {tag} --expires soon",
-                                   "asset set-state {tag} deployed"])
+                                   "asset set-state {tag} deployed", "transfer offer {tag} --to Nobody",
+                                   "transfer accept 999999", "approval give 999999", "approval refuse {approval}",
+                                   "exception revoke 999999 --reason x", "quota set Operations device x",
+                                   "owner report Nobody", "owner offboard Operations", "policy test {csr}",
+                                   "policy diff {csr}", "explain --request 999999", "import {table} --map nothing"])
 def test_exit_1_is_refused_with_the_reason(gw, stocked, words):
     with open(os.path.join(gw.dir, "missing-header.csv"), "w") as out:
         out.write("a,b\n")
@@ -292,7 +343,9 @@ def test_exit_1_is_refused_with_the_reason(gw, stocked, words):
 
 @pytest.mark.parametrize("words", ["", "nonsense", "asset", "asset nonsense", "asset show", "asset show a b",
                                    "asset list --nope", "asset list --limit", "asset list --limit many", "request show x",
-                                   "import /does/not/exist", "--nope status"])
+                                   "import /does/not/exist", "--nope status", "policy test",
+                                   "policy diff /does/not/exist", "import /dev/null --map ./nothing.map", "transfer accept x",
+                                   "approval give", "quota set a b", "policy test /dev/null --config /does/not/exist"])
 def test_exit_2_is_usage(gw, words):
     done = ctl(gw, *words.split())
     assert done.returncode == 2, done

@@ -155,7 +155,7 @@ def test_a_large_import_is_quick(gw):
 # ---- states
 
 ENROLLS = {"ordered": False, "shipped": False, "in_stock": False, "staged": True, "deployed": True, "repair": False,
-           "quarantined": False, "transfer_pending": False, "lost": False, "stolen": False, "decommissioned": False,
+           "quarantined": False, "lost": False, "stolen": False, "decommissioned": False,
            "disposed": False}
 
 
@@ -173,7 +173,7 @@ def test_a_state_says_whether_a_new_certificate_is_given(gw, acme, state):
 
 
 @pytest.mark.parametrize("state,renews,status", [
-    ("repair", True, "valid"), ("transfer_pending", True, "valid"), ("quarantined", False, "held"),
+    ("repair", True, "valid"), ("quarantined", False, "held"),
     ("lost", False, "revoked"), ("stolen", False, "revoked"), ("decommissioned", False, "revoked")])
 def test_a_state_says_what_becomes_of_certificates(gw, device, owned, state, renews, status):
     out = gw.set_state(device, state, "because")
@@ -211,10 +211,12 @@ def test_a_stolen_device_that_comes_back_is_looked_at_first(gw, device):
     gw.set_state(device, "stolen")
     with pytest.raises(Refused) as refusal:
         gw.set_state(device, "deployed")
+    assert refusal.value.code == 4, "a second operator looks, too"
+    with pytest.raises(Refused) as refusal:
+        gw.set_state(device, "in_stock")
     assert refusal.value.code == 1 and "quarantined" in refusal.value.text
-    gw.set_state(device, "quarantined")
-    gw.set_state(device, "deployed")
-    assert est.enroll(gw, csr(), device).status == 200
+    assert gw.ctl("asset", "show", device.tag)["state"] == "stolen"
+    assert est.enroll(gw, csr(), device).status == 403
 
 
 def test_a_lost_answer_of_a_device_that_was_stolen_meanwhile_is_not_repeated(gw, device):
@@ -232,7 +234,10 @@ def test_an_owner_decides_over_its_assets(gw, acme, tmp_path):
     mine = device.with_cert(tmp_path, est.enroll(gw, pki.csr(key, ""), device).cert(), key)
     for status, enrolls, renews in (("suspended", 403, 403), ("offboarding", 403, 200), ("offboarded", 403, 403),
                                     ("active", 200, 200)):
-        gw.ctl("owner", "put", "Tenant", "--status", status, "--kind", "customer")
+        if status == "offboarding":
+            gw.ctl("owner", "offboard", "Tenant", "--reason", "notice")
+        else:
+            gw.ctl("owner", "put", "Tenant", "--status", status, "--kind", "customer")
         assert est.enroll(gw, csr(), device).status == enrolls, status
         if enrolls == 403:
             assert reason(gw, device) == "owner.status"
@@ -322,9 +327,11 @@ def test_pending_requests_and_approvals_survive_a_restart(new_gateway, acme):
 
 # ---- explanations
 
-RULES = ["label.operation", "proof.present", "proof.allowed", "proof.revoked", "proof.expired", "registrar.state", "asset.known",
-         "asset.unique", "asset.state", "asset.class", "owner.status", "owner.contract", "renewal.proof", "renewal.window", "csr.key",
-         "csr.weak", "csr.reuse", "csr.extensions", "csr.names", "csr.binding", "request.transaction", "profile.fill", "renewal.identity",
+RULES = ["label.operation", "proof.present", "proof.allowed", "proof.revoked", "proof.expired", "registrar.state",
+         "asset.known", "asset.unique", "identity.clone", "asset.state", "asset.class", "owner.status", "owner.contract",
+         "owner.quota", "policy.rules", "attestation.present", "attestation.valid", "attestation.fresh",
+         "attestation.key", "attestation.identity", "renewal.proof", "renewal.window", "csr.key", "csr.weak", "csr.reuse",
+         "csr.extensions", "csr.names", "csr.binding", "request.transaction", "profile.fill", "renewal.identity",
          "approval"]
 
 

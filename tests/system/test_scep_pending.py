@@ -271,3 +271,18 @@ def test_kill_in_the_middle_of_a_storm_loses_no_certificate_and_makes_no_second_
         assert got.get(i, cert) == cert, "a second certificate for one request"
         assert [row["sha256"] for row in gateway.certs(one.tag)] == [pki.sha256_hex(pki.cert_der(cert))]
     gateway.ctl("audit", "verify")
+
+
+def test_a_poll_by_the_new_key_at_a_label_of_registrars(module_gateway, acme):
+    """The poll is signed with the key alone: there is no certificate in it to be a registrar's."""
+    gw = scep.configure(module_gateway())
+    scep.add_label(gw, "guarded", approval="manual", auth=["secret", "own", "registrar"])
+    gw.start()
+    owned = scep.Owned(gw, acme)
+    key = scep.fresh_key()
+    message = scep.renewal_req(gw.ra, owned.enrolled(gw), key)
+    assert scep.send(gw, message, "guarded").status == scep.PENDING
+    poller = scep.Signer(key, subject="CN=" + owned.tag)
+    poll = scep.cert_poll(gw.ra, poller, message.transaction, subject="CN=" + owned.tag)
+    assert scep.send(gw, poll, "guarded").status == scep.PENDING
+    assert gw.process.poll() is None

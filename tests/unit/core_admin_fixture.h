@@ -18,6 +18,7 @@ struct answer {
 	struct err e;
 };
 static struct answer answer;
+static const char *admin_actor = "operator:test"; /* who calls */
 
 static inline bool
 take_line(void *arg, json_t *line)
@@ -39,7 +40,7 @@ take_line(void *arg, json_t *line)
 static inline int
 run_with(struct rig *r, const char *command, const char *args, int fd, int rows_until_gone)
 {
-	struct admin_call call = { .gateway = &r->gateway, .actor = "operator:test", .fd = fd, .now_s = NOW,
+	struct admin_call call = { .gateway = &r->gateway, .actor = admin_actor, .fd = fd, .now_s = NOW,
 		.emit = take_line, .emit_arg = &answer };
 	int result;
 
@@ -53,6 +54,18 @@ run_with(struct rig *r, const char *command, const char *args, int fd, int rows_
 	json_decref(call.args);
 	answer.result = call.result;
 	rig_chain_holds(r);
+	return result;
+}
+
+/* The same as another operator. */
+static inline int
+run_as(struct rig *r, const char *actor, const char *command, const char *args)
+{
+	int result;
+
+	admin_actor = actor;
+	result = run_with(r, command, args, -1, -1);
+	admin_actor = "operator:test";
 	return result;
 }
 

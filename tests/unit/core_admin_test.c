@@ -19,7 +19,10 @@ unknown_commands_are_told(void **state)
 static void
 no_command_takes_an_argument_it_does_not_know(void **state)
 {
-	static const char *const commands[] = { "asset list", "asset set-state", "asset show", "audit list", "audit verify",
+	static const char *const commands[] = { "approval decide", "approval list", "approval show", "asset forget-key",
+		"exception list", "exception request", "exception revoke", "owner offboard", "owner report", "policy diff",
+		"policy test", "quota list", "quota set", "transfer decide", "transfer list", "transfer offer", "asset list",
+		"asset set-state", "asset show", "audit list", "audit verify",
 		"cert list", "cert revoke", "cert show", "explain", "import", "owner list", "owner put", "request decide",
 		"request list", "request show", "secret keywrap", "secret new", "status" };
 	struct rig *r = *state;
@@ -50,7 +53,10 @@ arguments_of_a_wrong_type_are_refused(void **state)
 		{ "request decide", "{\"id\": \"1\", \"approve\": true}" }, { "request list", "{\"state\": 1}" },
 		{ "request show", "{\"id\": \"1\"}" }, { "secret keywrap", "{\"tag\": true}" },
 		{ "secret new", "{\"tag\": \"rtr-1\", \"static\": \"false\"}" },
-		{ "secret new", "{\"tag\": \"rtr-1\", \"label\": null}" } };
+		{ "secret new", "{\"tag\": \"rtr-1\", \"label\": null}" },
+		{ "approval decide", "{\"id\": 1, \"approve\": \"yes\"}" }, { "transfer decide", "{\"id\": \"1\"}" },
+		{ "exception request", "{\"uses\": \"1\"}" }, { "policy diff", "{\"last\": \"all\"}" },
+		{ "quota set", "{\"limit\": 5}" }, { "transfer list", "{\"open\": 1}" } };
 	struct rig *r = *state;
 	int64_t before = rig_number(r, "SELECT count(*) FROM audit");
 	size_t i;
@@ -73,7 +79,13 @@ missing_arguments_are_named(void **state)
 		{ "import", "{}", "the file" }, { "owner put", "{}", "\"name\"" },
 		{ "request show", "{}", "number" }, { "request decide", "{\"approve\": true}", "number" },
 		{ "request decide", "{\"id\": 1}", "reason" }, { "secret new", "{}", "\"tag\"" },
-		{ "secret keywrap", "{}", "\"tag\"" } };
+		{ "secret keywrap", "{}", "\"tag\"" }, { "transfer offer", "{\"tag\": \"rtr-1\"}", "\"to\"" },
+		{ "transfer decide", "{\"to\": \"accept\"}", "number" }, { "approval show", "{}", "number" },
+		{ "approval decide", "{\"id\": 1}", "reason" }, { "exception revoke", "{\"reason\": \"x\"}", "number" },
+		{ "asset forget-key", "{\"tag\": \"rtr-1\"}", "\"reason\"" },
+		{ "owner offboard", "{\"name\": \"Fleet\"}", "\"reason\"" }, { "owner report", "{}", "\"name\"" },
+		{ "quota set", "{\"owner\": \"Fleet\"}", "\"profile\"" }, { "policy test", "{}", "the file" },
+		{ "policy diff", "{}", "the file" } };
 	struct rig *r = *state;
 	size_t i;
 

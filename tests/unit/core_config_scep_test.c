@@ -215,7 +215,7 @@ config_takes_an_mdm_for_the_trust_set_of_a_rule(void **state)
 {
 	(void)state;
 	expect_scep("trust = \"jamf\"; field", "trust = \"intune\"; field",
-		"identity \"jamf-cn\": trust: there is no \"intune\" in trust or mdms");
+		"identity \"jamf-cn\": trust: there is no \"intune\" in trust, mdms or attesters");
 	expect_scep("field = \"subject_cn\"", "field = \"cert_serial\"", "identity \"jamf-cn\": field: a request to an MDM "
 		"has no certificate: \"cert_serial\" would never match; read one of its names");
 	expect_scep("field = \"subject_cn\"", "field = \"spki_sha256\"", "identity \"jamf-cn\": field: a request to an MDM "

@@ -122,9 +122,9 @@ config_reports_values_out_of_range(void **state)
 	expect("queue_age = \"2m\"", "queue_age = \"2d\"", "limits.queue_age is 2d; at most 10m is allowed");
 	expect("min_version = \"1.2\"", "min_version = \"1.1\"",
 		"tls.min_version: \"1.1\" is none of \"1.2\", \"1.3\"");
-	expect("field = \"subject_serial\"", "anchor = \"imei\"; field = \"subject_dn\"",
-		"identity \"acme-sn\": field: \"subject_dn\" is none of \"subject_serial\", \"subject_cn\", "
-		"\"subject_uid\", \"san_dns\", \"san_uri\", \"san_email\", \"san_hw_module\", \"san_permanent_id\", "
+	expect("field = \"subject_serial\"", "anchor = \"imei\"; field = \"dn\"",
+		"identity \"acme-sn\": field: \"dn\" is none of \"subject_serial\", \"subject_cn\", "
+		"\"subject_uid\", \"san_dns\", \"san_uri\", \"san_email\", \"san_hw_module\", \"san_hw_serial\", \"san_permanent_id\", "
 		"\"cert_serial\", \"spki_sha256\"");
 }
 

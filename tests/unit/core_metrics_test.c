@@ -77,6 +77,29 @@ metrics_counts_requests_by_status_and_time(void **state)
 }
 
 static void
+metrics_know_the_words_and_codes_of_coap(void **state)
+{
+	static const char *const operations[] = { "core", "crts", "sen", "sren", "att", "skg", "skc", "nonce" };
+	static const int codes[] = { 204, 205, 400, 401, 403, 404, 406, 413, 415, 500, 503 };
+	char line[128];
+	size_t o, c;
+
+	(void)state;
+	for (o = 0; o < sizeof operations / sizeof operations[0]; o++) {
+		for (c = 0; c < sizeof codes / sizeof codes[0]; c++) {
+			metric_request("coap", operations[o], codes[c], 10);
+			(void)snprintf(line, sizeof line,
+				"enrolld_requests_total{protocol=\"coap\",operation=\"%s\",status=\"%d\"} 1",
+				operations[o], codes[c]);
+			expect_line(line);
+		}
+		(void)snprintf(line, sizeof line,
+			"enrolld_request_seconds_count{protocol=\"coap\",operation=\"%s\"} 11", operations[o]);
+		expect_line(line);
+	}
+}
+
+static void
 metrics_call_unknown_words_other(void **state)
 {
 	(void)state;
@@ -200,6 +223,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(metrics_counts_and_sets),
 		cmocka_unit_test(metrics_counts_requests_by_status_and_time),
+		cmocka_unit_test(metrics_know_the_words_and_codes_of_coap),
 		cmocka_unit_test(metrics_call_unknown_words_other),
 		cmocka_unit_test(metrics_escape_label_values),
 		cmocka_unit_test(metrics_lose_no_decision_of_many_threads),

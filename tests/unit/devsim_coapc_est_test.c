@@ -34,6 +34,7 @@ coapc_est_names_each_operation_with_method_and_format(void **state)
 	} operations[] = {
 		{ COAPS_OP_CRTS, "coaps://h", "", "/.well-known/est/crts", NULL, COAPC_GET, -1 },
 		{ COAPS_OP_ATT, "coaps://h/", "iot", "/.well-known/est/iot/att", NULL, COAPC_GET, -1 },
+		{ COAPS_OP_NONCE, "coaps://h/est", "iot", "/est/iot/nonce", NULL, COAPC_GET, -1 },
 		{ COAPS_OP_SEN, "coaps://h/est", "", "/est/sen", NULL, COAPC_POST, 286 },
 		{ COAPS_OP_SREN, "coaps://h/est/", "iot", "/est/iot/sren", NULL, COAPC_POST, 286 },
 		{ COAPS_OP_SKG, "coaps://h", "", "/.well-known/est/skg", NULL, COAPC_POST, 286 },

@@ -98,6 +98,40 @@ world_csrattrs_of(const struct world *world, const struct config_label *label)
 	return &none;
 }
 
+const struct world_wants *
+world_wants_of(const struct world *world, const struct config_label *label)
+{
+	static const struct world_wants nothing;
+
+	(void)world;
+	(void)label;
+	return &nothing;
+}
+
+int
+enroll_nonce(struct gateway *gateway, const struct world *world, const struct config_label *label, int64_t now_s,
+	uint8_t out[NONCE_LEN], int64_t *life_s, struct err *e)
+{
+	(void)gateway;
+	(void)world;
+	(void)label;
+	(void)now_s;
+	(void)out;
+	(void)life_s;
+	return err_set(e, ERR_UNSUPPORTED, "no nonces here");
+}
+
+int
+enroll_tpm_bind(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
+	struct enroll_tpm_bind *bind, struct err *e)
+{
+	(void)gateway;
+	(void)world;
+	(void)request;
+	(void)bind;
+	return err_set(e, ERR_UNSUPPORTED, "no binding here");
+}
+
 const struct config_label *
 config_label(const struct config *config, const char *name)
 {

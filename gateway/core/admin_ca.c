@@ -1,0 +1,127 @@
+/* CAs elsewhere: how they are, what they are asked for, and what only an operator can tell. */
+#include <string.h>
+
+#include "gateway/core/admin_json.h"
+#include "gateway/core/issuer.h"
+
+static json_t *
+json_of_intent(const struct intent_row *row)
+{
+	return json_pack("{s:I, s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:o, s:I, s:s}", "id", (json_int_t)row->id, "ca", row->ca,
+		"asset", row->asset_tag, "request", (json_int_t)row->request_id, "ca_request", row->ca_request_id, "state",
+		intent_state_name(row->state), "reference", row->reference, "created", json_of_time(row->created_s), "next_try",
+		json_of_time(row->state < INTENT_DONE ? row->next_try_s : 0), "tries", (json_int_t)row->tries, "error", row->error);
+}
+
+static bool
+emit_intent(void *arg, const struct intent_row *row)
+{
+	return admin_emit_row(arg, json_of_intent(row));
+}
+
+int
+admin_ca_intents(struct admin_call *call, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	struct intent_filter filter = { .ca = admin_text_or(call, "ca", NULL), .after_id = admin_int_or(call, "after", 0),
+		.limit = (int)admin_int_or(call, "limit", 0), .active = admin_flag(call, "open") };
+
+	if (snapshot_begin(call, &s, e) != 0)
+		return -1;
+	return s.ops->intents->list(s.read, &filter, emit_intent, call, e);
+}
+
+static int
+find_unknown(struct admin_call *call, int64_t id, struct intent_row *out, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	int found;
+
+	if (snapshot_begin(call, &s, e) != 0)
+		return -1;
+	found = s.ops->intents->by_id(s.read, id, out, NULL, NULL, e);
+	if (found <= 0)
+		return found < 0 ? -1 : err_set(e, ERR_DENIED, "there is no intent %lld; enrollctl ca intents --open has them",
+						(long long)id);
+	if (out->state != INTENT_UNKNOWN)
+		return err_set(e, ERR_DENIED, "intent %lld is %s; only an unknown one waits for an operator's word",
+			(long long)id, intent_state_name(out->state));
+	return 0;
+}
+
+static int
+resolve_absent(struct admin_call *call, int64_t id, bool *done, struct err *e)
+{
+	struct intent_step step = { .id = id, .from = INTENT_UNKNOWN, .to = INTENT_OPEN,
+		.error = admin_text_or(call, "reason", "an operator found that it was not issued"), .next_try_s = call->now_s,
+		.actor = call->actor, .audit = "ca.resolved", .now_s = call->now_s };
+
+	return call->gateway->store_ops->intents->step(call->gateway->store, &step, done, e);
+}
+
+static int
+resolve_failed(struct admin_call *call, int64_t id, bool *done, struct err *e)
+{
+	struct world *world = world_get();
+	struct intent_end end = { .id = id, .to = INTENT_FAILED, .reason = "ca.resolved",
+		.sentence = admin_text_or(call, "reason", "an operator gave it up"), .actor = call->actor,
+		.policy_version = world->config->version, .audit = "ca.resolved", .now_s = call->now_s };
+	int result = call->gateway->store_ops->intents->end(call->gateway->store, &end, done, e);
+
+	world_put(world);
+	return result;
+}
+
+int
+admin_ca_resolve(struct admin_call *call, struct err *e)
+{
+	int64_t id = admin_int_or(call, "id", 0);
+	bool absent = admin_flag(call, "absent"), failed = admin_flag(call, "failed"), done = false;
+	struct intent_row row;
+
+	if (absent == failed)
+		return err_set(e, ERR_MALFORMED, "say one of --absent (it was not issued: it is sent again) and --failed");
+	if (find_unknown(call, id, &row, e) != 0 ||
+	    (absent ? resolve_absent(call, id, &done, e) : resolve_failed(call, id, &done, e)) != 0)
+		return -1;
+	if (!done)
+		return err_set(e, ERR_DENIED, "intent %lld has just changed; look again", (long long)id);
+	issuer_wake(call->gateway->issuer, row.ca);
+	call->result = json_pack("{s:I, s:s, s:s, s:s}", "intent", (json_int_t)id, "name", row.ca_request_id, "ca", row.ca, "state",
+		intent_state_name(absent ? INTENT_OPEN : INTENT_FAILED));
+	return 0;
+}
+
+static json_t *
+json_of_ca(struct admin_call *call, const struct snapshot *s, const struct config_ca *config)
+{
+	struct intent_counts counts = { 0 };
+	enum guard_state guard = GUARD_CLOSED;
+	bool elsewhere = issuer_guard_state(call->gateway->issuer, config->name, &guard);
+	struct err e;
+
+	if (elsewhere && s->ops->intents->counts(s->read, config->name, &counts, &e) != 0)
+		counts = (struct intent_counts){ 0 };
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "ca", config->name, "type", config->type, "url",
+		config->url, "breaker", elsewhere ? guard_state_name(guard) : "", "open",
+		(json_int_t)(counts.in_state[INTENT_OPEN] + counts.in_state[INTENT_SENT]), "waiting",
+		(json_int_t)counts.in_state[INTENT_WAITING], "unknown", (json_int_t)counts.in_state[INTENT_UNKNOWN],
+		"revocations", (json_int_t)counts.revocations);
+}
+
+int
+admin_ca_list(struct admin_call *call, struct err *e)
+{
+	CLEANUP(snapshot) struct snapshot s = { 0 };
+	struct world *world;
+	size_t i;
+
+	if (snapshot_begin(call, &s, e) != 0)
+		return -1;
+	world = world_get();
+	for (i = 0; i < world->config->ca_count; i++)
+		if (!admin_emit_row(call, json_of_ca(call, &s, &world->config->cas[i])))
+			break;
+	world_put(world);
+	return 0;
+}

@@ -1,0 +1,127 @@
+/*
+ * A CA elsewhere: the pipeline's part. The intent is recorded with the request, which then waits; the issuer does the rest. When it is done
+ * soon, another round finds the request issued and answers like any repetition.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/core/enroll_internal.h"
+#include "gateway/core/issuer.h"
+#include "gateway/core/spec_json.h"
+
+int
+attempt_find_intent(struct attempt *a, struct err *e)
+{
+	int found;
+
+	a->has_intent = false;
+	if (a->decision.outcome != OUTCOME_ALLOWED || a->replay || !a->has_existing ||
+	    (a->existing.state != REQUEST_PENDING && a->existing.state != REQUEST_APPROVED))
+		return 0;
+	found = a->gateway->store_ops->intents->of_request(a->read, a->existing.id, &a->intent, e);
+	a->has_intent = found == 1 && a->intent.state < INTENT_DONE;
+	return found < 0 ? -1 : 0;
+}
+
+bool
+attempt_is_elsewhere(const struct attempt *a)
+{
+	return a->has_intent || world_ca_of(a->world, a->request->label->ca)->ops->remote;
+}
+
+/* Devices that were told the same time would all come at the same time. */
+static void
+conclude_waiting(struct attempt *a)
+{
+	uint32_t random = 0;
+	struct err e;
+
+	(void)snprintf(a->decision.reason, sizeof a->decision.reason, "ca");
+	(void)snprintf(a->decision.sentence, sizeof a->decision.sentence, "CA %.60s is being asked", a->intent.ca);
+	a->result->request_id = a->intent.request_id;
+	attempt_conclude(a, ERR_PENDING, a->decision.reason, a->decision.sentence);
+	if (random_octets((uint8_t *)&random, sizeof random, &e) == 0)
+		a->result->retry_after_s += (int64_t)(random % (uint32_t)(a->result->retry_after_s / 2 + 1));
+}
+
+/* 0: recorded, 1: go round again, -1. */
+static int
+record_intent(struct attempt *a, struct err *e)
+{
+	CLEANUP(buf) struct buf spec = { 0 };
+	struct intent_new intent = { .ca = a->request->label->ca, .spki = a->csr->spki,
+		.key_kind = (int)a->csr->facts.kind };
+	enum store_recorded what = STORE_STALE;
+	int result;
+
+	if (!attempt_take_limits(a))
+		return 1;
+	(void)snprintf(a->decision.reason, sizeof a->decision.reason, "ca");
+	(void)snprintf(a->decision.sentence, sizeof a->decision.sentence, "CA %.60s is being asked", intent.ca);
+	result = spec_to_json(&a->decision.spec, &spec, e);
+	if (result == 0) {
+		intent.spec_json = buf_text(&spec);
+		a->new_intent = &intent;
+		result = attempt_record(a, REQUEST_PENDING, &what, e);
+		a->new_intent = NULL;
+	}
+	if (result != 0 || what != STORE_RECORDED)
+		attempt_give_back_limits(a);
+	if (result != 0) {
+		/* A queue of writes that is full is the gateway's trouble. */
+		if (e->code == ERR_LIMIT)
+			e->code = ERR_UPSTREAM;
+		return -1;
+	}
+	(void)snprintf(a->intent.ca, sizeof a->intent.ca, "%s", intent.ca);
+	a->intent.request_id = a->result->request_id;
+	return what == STORE_RECORDED ? 0 : 1;
+}
+
+/* The end came while this waited, and it was not a certificate: it is told, not asked for once more. */
+static bool
+has_failed(const struct attempt *a)
+{
+	return issuer_ticket_told(a->ticket) && !a->has_intent && a->has_existing && a->existing.state == REQUEST_DENIED;
+}
+
+static int64_t
+wait_ms(const struct attempt *a)
+{
+	const struct config_ca *config = config_ca(a->world->config, a->intent.ca);
+
+	return config == NULL ? 0 : config->wait_s * 1000;
+}
+
+int
+attempt_ask_elsewhere(struct attempt *a, struct err *e)
+{
+	bool first = a->ticket == NULL;
+	int result = 0;
+
+	if (a->op == ENROLL_KEYGEN)
+		return err_set(e, ERR_UNSUPPORTED, "keys are made here for the built-in CA only");
+	if (a->gateway->issuer == NULL)
+		return err_set(e, ERR_UPSTREAM, "nobody is there to ask CA %.60s", a->request->label->ca);
+	if (first)
+		a->ticket = issuer_ticket_new(a->gateway->issuer, a->csr_sha256);
+	if (a->ticket == NULL)
+		return err_set(e, ERR_NOMEM, "no memory to wait for a CA");
+	if (first && a->has_intent) /* it may have come to its end since it was looked up */
+		return 1;
+	if (has_failed(a)) {
+		a->result->request_id = a->existing.id;
+		attempt_conclude(a, ERR_DENIED, a->existing.reason, a->existing.sentence);
+		return 0;
+	}
+	if (!a->has_intent)
+		result = record_intent(a, e);
+	if (result != 0)
+		return result;
+	if (!a->has_intent)
+		issuer_wake(a->gateway->issuer, a->intent.ca);
+	if (issuer_ticket_wait(a->ticket, a->intent.ca, wait_ms(a)))
+		return 1;
+	conclude_waiting(a);
+	return 0;
+}

@@ -1,0 +1,216 @@
+/* What others ask of the issuer: to be told of an end, and how the CAs are. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/core/issuer_internal.h"
+
+struct timespec
+issuer_monotonic(int64_t in_ms)
+{
+	struct timespec at;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &at);
+	at.tv_sec += in_ms / 1000;
+	at.tv_nsec += in_ms % 1000 * 1000000;
+	if (at.tv_nsec >= 1000000000) {
+		at.tv_sec++;
+		at.tv_nsec -= 1000000000;
+	}
+	return at;
+}
+
+struct lane *
+issuer_lane(const struct issuer *issuer, const char *ca)
+{
+	size_t i;
+
+	for (i = 0; i < issuer->lane_count; i++)
+		if (strcmp(issuer->lanes[i]->ca, ca) == 0)
+			return issuer->lanes[i];
+	return NULL;
+}
+
+struct issuer_ticket *
+issuer_ticket_new(struct issuer *issuer, const uint8_t csr_sha256[32])
+{
+	struct issuer_ticket *ticket = calloc(1, sizeof *ticket);
+
+	if (ticket == NULL)
+		return NULL;
+	ticket->issuer = issuer;
+	memcpy(ticket->csr_sha256, csr_sha256, sizeof ticket->csr_sha256);
+	(void)pthread_mutex_lock(&issuer->lock);
+	ticket->next = issuer->tickets;
+	issuer->tickets = ticket;
+	(void)pthread_mutex_unlock(&issuer->lock);
+	return ticket;
+}
+
+/* Under lock. */
+static bool
+is_pointless(const struct issuer *issuer, const char *ca)
+{
+	const struct lane *lane = issuer_lane(issuer, ca);
+
+	return issuer->stopping || lane == NULL || ca_guard_state(lane->guard) != GUARD_CLOSED ||
+		issuer->waiting >= issuer->settings.waiters_max;
+}
+
+bool
+issuer_ticket_wait(struct issuer_ticket *ticket, const char *ca, int64_t wait_ms)
+{
+	struct issuer *issuer = ticket->issuer;
+	bool told;
+	int rc = 0;
+
+	if (!ticket->waited)
+		ticket->until = issuer_monotonic(wait_ms);
+	ticket->waited = true;
+	(void)pthread_mutex_lock(&issuer->lock);
+	if (!ticket->told && !is_pointless(issuer, ca)) {
+		issuer->waiting++;
+		while (!ticket->told && !issuer->stopping && rc != ETIMEDOUT)
+			rc = pthread_cond_timedwait(&issuer->told, &issuer->lock, &ticket->until);
+		issuer->waiting--;
+	}
+	told = ticket->told;
+	ticket->told = false;
+	ticket->was_told = ticket->was_told || told;
+	(void)pthread_mutex_unlock(&issuer->lock);
+	return told;
+}
+
+bool
+issuer_ticket_told(const struct issuer_ticket *ticket)
+{
+	return ticket->was_told;
+}
+
+void
+issuer_ticket_free(struct issuer_ticket *ticket)
+{
+	struct issuer_ticket **at;
+
+	if (ticket == NULL)
+		return;
+	(void)pthread_mutex_lock(&ticket->issuer->lock);
+	for (at = &ticket->issuer->tickets; *at != ticket; at = &(*at)->next)
+		;
+	*at = ticket->next;
+	(void)pthread_mutex_unlock(&ticket->issuer->lock);
+	free(ticket);
+}
+
+bool
+issuer_guard_state(struct issuer *issuer, const char *ca, enum guard_state *out)
+{
+	const struct lane *lane;
+
+	if (issuer == NULL)
+		return false;
+	(void)pthread_mutex_lock(&issuer->lock);
+	lane = issuer_lane(issuer, ca);
+	(void)pthread_mutex_unlock(&issuer->lock);
+	if (lane == NULL)
+		return false;
+	*out = ca_guard_state(lane->guard); /* lanes stay until the issuer stops */
+	return true;
+}
+
+static const char *const outcomes[CALL_COUNT] = {
+	[CALL_ISSUED] = "issued",
+	[CALL_WAITING] = "waiting",
+	[CALL_REFUSED] = "refused",
+	[CALL_UNAVAILABLE] = "unavailable",
+	[CALL_UNKNOWN] = "unknown",
+	[CALL_ABSENT] = "absent",
+	[CALL_QUARANTINED] = "quarantined",
+	[CALL_REVOKED] = "revoked",
+	[CALL_REVOKE_FAILED] = "revoke_failed",
+};
+
+/* One lane's figures; names are configuration's: letters, digits, "-", "_" and ".". */
+struct figures {
+	char ca[REG_TEXT_MAX];
+	enum guard_state guard;
+	int64_t calls[CALL_COUNT];
+	struct intent_counts counts;
+};
+
+static size_t
+take_figures(struct issuer *issuer, struct figures *out)
+{
+	size_t count, i;
+
+	(void)pthread_mutex_lock(&issuer->lock);
+	count = issuer->lane_count;
+	for (i = 0; i < count; i++) {
+		memcpy(out[i].ca, issuer->lanes[i]->ca, sizeof out[i].ca);
+		out[i].guard = ca_guard_state(issuer->lanes[i]->guard);
+		memcpy(out[i].calls, issuer->lanes[i]->calls, sizeof out[i].calls);
+	}
+	(void)pthread_mutex_unlock(&issuer->lock);
+	return count;
+}
+
+static void
+count_intents(const struct gateway *gateway, struct figures *figures, size_t count)
+{
+	struct store_read *read = NULL;
+	struct err e;
+	size_t i;
+
+	if (gateway->store_ops->read_begin(gateway->store, &read, &e) != 0)
+		return;
+	for (i = 0; i < count; i++)
+		if (gateway->store_ops->intents->counts(read, figures[i].ca, &figures[i].counts, &e) != 0)
+			break;
+	gateway->store_ops->read_end(read);
+}
+
+#define HEAD(name, type, help) "# HELP enrolld_ca_" name " " help "\n# TYPE enrolld_ca_" name " " type "\n"
+
+static void
+render(const struct figures *figures, size_t count, struct buf *out)
+{
+	size_t i, k;
+
+	buf_append_text(out, HEAD("breaker_state", "gauge", "Breaker of a CA elsewhere: 0 closed, 1 half-open, 2 open."));
+	for (i = 0; i < count; i++)
+		buf_printf(out, "enrolld_ca_breaker_state{ca=\"%s\"} %d\n", figures[i].ca, (int)figures[i].guard);
+	buf_append_text(out, HEAD("intents", "gauge", "What a CA elsewhere is asked for now, by state."));
+	for (i = 0; i < count; i++)
+		for (k = 0; k <= INTENT_UNKNOWN; k++)
+			buf_printf(out, "enrolld_ca_intents{ca=\"%s\",state=\"%s\"} %lld\n", figures[i].ca,
+				intent_state_name((enum intent_state)k), (long long)figures[i].counts.in_state[k]);
+	buf_append_text(out, HEAD("revocations_waiting", "gauge", "Revocations that a CA elsewhere has not been told."));
+	for (i = 0; i < count; i++)
+		buf_printf(out, "enrolld_ca_revocations_waiting{ca=\"%s\"} %lld\n", figures[i].ca,
+			(long long)figures[i].counts.revocations);
+	buf_append_text(out, HEAD("calls_total", "counter", "Calls to a CA elsewhere, by what came of them."));
+	for (i = 0; i < count; i++)
+		for (k = 0; k < CALL_COUNT; k++)
+			buf_printf(out, "enrolld_ca_calls_total{ca=\"%s\",outcome=\"%s\"} %lld\n", figures[i].ca,
+				outcomes[k], (long long)figures[i].calls[k]);
+}
+
+void
+issuer_metrics(struct issuer *issuer, struct buf *out)
+{
+	struct figures *figures;
+	size_t count;
+
+	if (issuer == NULL)
+		return;
+	figures = calloc(LANES_MAX, sizeof *figures);
+	if (figures == NULL)
+		return;
+	count = take_figures(issuer, figures);
+	if (count != 0) {
+		count_intents(issuer->settings.gateway, figures, count);
+		render(figures, count, out);
+	}
+	free(figures);
+}

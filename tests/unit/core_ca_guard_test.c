@@ -1,0 +1,189 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "gateway/core/ca_guard.h"
+
+#define NOW INT64_C(1800000000)
+
+static int
+setup(void **state)
+{
+	struct ca_guard *guard = NULL;
+	struct err e;
+
+	assert_int_equal(ca_guard_new(&guard, &e), 0);
+	ca_guard_set(guard, 2, 0);
+	*state = guard;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	ca_guard_free(*state);
+	return 0;
+}
+
+static bool
+enter(struct ca_guard *guard, bool issues, int64_t now_s)
+{
+	int64_t at_s = 0;
+	bool may = ca_guard_enter(guard, issues, now_s, &at_s);
+
+	assert_true(at_s > now_s);
+	return may;
+}
+
+static void
+fail_times(struct ca_guard *guard, int times, int64_t now_s)
+{
+	for (; times > 0; times--) {
+		assert_true(enter(guard, true, now_s));
+		assert_false(ca_guard_leave(guard, GUARD_FAILED, now_s));
+	}
+}
+
+static void
+core_ca_guard_opens_after_failures_in_a_row_only(void **state)
+{
+	struct ca_guard *guard = *state;
+
+	fail_times(guard, GUARD_FAILURES - 1, NOW);
+	assert_true(enter(guard, true, NOW));
+	assert_false(ca_guard_leave(guard, GUARD_ANSWERED, NOW));
+	fail_times(guard, GUARD_FAILURES - 1, NOW);
+	assert_int_equal(ca_guard_state(guard), GUARD_CLOSED);
+	fail_times(guard, 1, NOW);
+	assert_int_equal(ca_guard_state(guard), GUARD_OPEN);
+	assert_false(enter(guard, true, NOW));
+	assert_false(enter(guard, false, NOW));
+}
+
+static void
+core_ca_guard_lets_one_through_when_it_has_waited(void **state)
+{
+	struct ca_guard *guard = *state;
+	int64_t at_s = 0, again_s = 0;
+
+	fail_times(guard, GUARD_FAILURES, NOW);
+	assert_false(ca_guard_enter(guard, true, NOW, &at_s));
+	assert_in_range(at_s - NOW, (GUARD_BACKOFF_S + 1) / 2, GUARD_BACKOFF_S);
+	assert_false(enter(guard, true, at_s - 1));
+	assert_true(enter(guard, true, at_s));
+	assert_int_equal(ca_guard_state(guard), GUARD_HALF_OPEN);
+	assert_false(enter(guard, true, at_s)); /* though two calls are allowed */
+	assert_false(ca_guard_leave(guard, GUARD_FAILED, at_s));
+	assert_false(ca_guard_enter(guard, true, at_s, &again_s));
+	assert_in_range(again_s - at_s, GUARD_BACKOFF_S, 2 * GUARD_BACKOFF_S);
+	assert_true(enter(guard, true, again_s));
+	assert_true(ca_guard_leave(guard, GUARD_ANSWERED, again_s));
+	assert_int_equal(ca_guard_state(guard), GUARD_CLOSED);
+	assert_true(enter(guard, true, again_s));
+	assert_true(enter(guard, true, again_s));
+}
+
+static void
+core_ca_guard_learns_nothing_from_a_call_that_was_not_made(void **state)
+{
+	struct ca_guard *guard = *state;
+	int64_t at_s = 0;
+
+	fail_times(guard, GUARD_FAILURES, NOW);
+	assert_false(ca_guard_enter(guard, true, NOW, &at_s));
+	assert_true(enter(guard, true, at_s));
+	assert_false(ca_guard_leave(guard, GUARD_NOT_MADE, at_s));
+	assert_int_equal(ca_guard_state(guard), GUARD_OPEN);
+	assert_true(enter(guard, true, at_s));
+}
+
+static void
+core_ca_guard_allows_so_many_calls_at_once(void **state)
+{
+	struct ca_guard *guard = *state;
+
+	assert_true(enter(guard, true, NOW));
+	assert_true(enter(guard, false, NOW));
+	assert_false(enter(guard, false, NOW));
+	assert_false(ca_guard_leave(guard, GUARD_ANSWERED, NOW));
+	assert_true(enter(guard, false, NOW));
+}
+
+static int
+issued_until(struct ca_guard *guard, int64_t now_s)
+{
+	int count = 0;
+
+	while (enter(guard, true, now_s)) {
+		(void)ca_guard_leave(guard, GUARD_ANSWERED, now_s);
+		assert_true(count++ < 1000);
+	}
+	return count;
+}
+
+static void
+core_ca_guard_spreads_certificates_over_the_minute(void **state)
+{
+	struct ca_guard *guard = *state;
+	int count, s;
+
+	ca_guard_set(guard, 2, 30);
+	count = issued_until(guard, NOW);
+	assert_int_equal(count, 1);
+	for (s = 1; s <= 60; s++)
+		count += issued_until(guard, NOW + s);
+	assert_int_equal(count, 31);
+	/* A quiet hour saves up a few, not an hour's. */
+	assert_int_equal(issued_until(guard, NOW + 3660), 30 * GUARD_BURST_S / 60);
+	/* What asks for no certificate is not counted. */
+	assert_true(enter(guard, false, NOW + 3660));
+}
+
+static void
+core_ca_guard_says_when_there_is_room_again(void **state)
+{
+	struct ca_guard *guard = *state;
+	int64_t at_s = 0;
+
+	ca_guard_set(guard, 2, 2);
+	assert_int_equal(issued_until(guard, NOW), 1);
+	assert_false(ca_guard_enter(guard, true, NOW, &at_s));
+	assert_int_equal(at_s, NOW + 30);
+	assert_false(enter(guard, true, NOW + 29));
+	assert_true(enter(guard, true, NOW + 30));
+}
+
+static void
+core_ca_guard_backs_off_further_each_time_and_never_past_the_most(void **state)
+{
+	int64_t tries;
+
+	(void)state;
+	for (tries = 0; tries < 40; tries++) {
+		int64_t whole_s = tries < 2 ? 2 : tries < 9 ? INT64_C(2) << (tries - 1) : 300;
+
+		if (whole_s > 300)
+			whole_s = 300;
+		assert_in_range(backoff_s(2, tries, 300), whole_s / 2, whole_s);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(core_ca_guard_opens_after_failures_in_a_row_only),
+		TEST(core_ca_guard_lets_one_through_when_it_has_waited),
+		TEST(core_ca_guard_learns_nothing_from_a_call_that_was_not_made),
+		TEST(core_ca_guard_allows_so_many_calls_at_once),
+		TEST(core_ca_guard_spreads_certificates_over_the_minute),
+		TEST(core_ca_guard_says_when_there_is_room_again),
+		TEST(core_ca_guard_backs_off_further_each_time_and_never_past_the_most),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
