@@ -377,4 +377,6 @@ ask(struct rig *r, enum err_code code)
 	rig_expect(r, code);
 }
 
+#define test(name) cmocka_unit_test_setup_teardown(name, issuer_setup, issuer_teardown)
+
 #endif

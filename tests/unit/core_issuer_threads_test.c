@@ -277,21 +277,19 @@ a_restart_with_a_call_under_way_issues_once(void **state)
 	ask(r, ERR_NONE);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, issuer_setup, issuer_teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_request_that_waits_a_little_gets_its_certificate_at_once),
-		TEST(a_refusal_that_comes_in_time_is_told_at_once_and_not_asked_for_again),
-		TEST(the_same_request_twice_at_once_is_issued_once),
-		TEST(requests_do_not_pile_up_behind_a_slow_ca),
-		TEST(after_an_outage_devices_are_served_oldest_first),
-		TEST(one_that_was_put_off_comes_when_its_time_has_come),
-		TEST(nobody_waits_for_a_ca_whose_breaker_is_open),
-		TEST(a_budget_spreads_a_wave),
-		TEST(a_restart_with_a_call_under_way_issues_once),
+		test(a_request_that_waits_a_little_gets_its_certificate_at_once),
+		test(a_refusal_that_comes_in_time_is_told_at_once_and_not_asked_for_again),
+		test(the_same_request_twice_at_once_is_issued_once),
+		test(requests_do_not_pile_up_behind_a_slow_ca),
+		test(after_an_outage_devices_are_served_oldest_first),
+		test(one_that_was_put_off_comes_when_its_time_has_come),
+		test(nobody_waits_for_a_ca_whose_breaker_is_open),
+		test(a_budget_spreads_a_wave),
+		test(a_restart_with_a_call_under_way_issues_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
