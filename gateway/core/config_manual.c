@@ -132,7 +132,7 @@ put_choices(FILE *out, const struct config_row *row)
 	int i;
 
 	for (i = 0; (choice = config_choice(row, i)) != NULL; i++)
-		(void)fprintf(out, "%s\n.Cm %s%s", i == 0 ? "One of" : "", choice,
+		(void)fprintf(out, "%s\n.Cm %s%s", i == 0 ? "One of" : "", choice[0] == '\0' ? "\\(dq\\(dq" : choice,
 			config_choice(row, i + 1) == NULL ? " .\n" : " ,");
 }
 

@@ -187,11 +187,11 @@ replay_decide(struct gateway *gateway, const struct world *world, struct store_r
 	struct replay replay;
 	int result = replay_open(gateway, world, read, row, csr, now_s, &replay, e);
 
-	if (result == 0)
+	if (result == 0 && replay.attempt != NULL) {
 		result = replay_run(&replay, e);
-	if (result == 0)
 		*out = replay.attempt->decision;
-	else if (replay_is_verdict(e->code)) {
+	}
+	if (result != 0 && replay_is_verdict(e->code)) {
 		cannot_decide(e, out);
 		result = 0;
 	}
