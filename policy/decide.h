@@ -134,6 +134,15 @@ void decide(const struct decide_input *in, struct decision *out);
  */
 void decide_rules(const struct decide_input *in, struct rule_judgement *out);
 
+/* One of the operator's rules that matched, as records and explanations tell it beside the fixed rules. */
+struct rule_told {
+	char name[RULE_TEXT_MAX + 8]; /* "rule <name>" */
+	enum verdict verdict;
+	const char *did;              /* static: "allows", "demands evidence", ... */
+};
+/* The i-th in order; false past the last, or past RULE_MATCHES_MAX. Rules that are not told did not match. */
+bool decision_rule(const struct decision *decision, const struct policy_rules *rules, size_t i, struct rule_told *out);
+
 const char *outcome_name(enum outcome outcome); /* "denied", "pending", "allowed" */
 const char *verdict_name(enum verdict verdict);
 

@@ -192,3 +192,46 @@ decide_policy(struct decision_run *run)
 	} else
 		rule_pass(r);
 }
+
+static const char *
+did(enum rule_action action)
+{
+	switch (action) {
+	case RULE_REQUIRE:
+		return "demands evidence";
+	case RULE_PREFER:
+		return "asks for evidence";
+	case RULE_APPROVE:
+		return "wants an approval";
+	case RULE_ALLOW:
+		return "allows";
+	case RULE_DENY:
+		break;
+	}
+	return "denies";
+}
+
+bool
+decision_rule(const struct decision *decision, const struct policy_rules *rules, size_t i, struct rule_told *out)
+{
+	const struct rule_judgement *judgement = &decision->judgement;
+	size_t at = i < judgement->matched_count && i < RULE_MATCHES_MAX ? judgement->matched[i] : 0;
+	const struct policy_rule *rule;
+
+	if (rules == NULL || judgement->result == RULES_NONE || i >= judgement->matched_count || i >= RULE_MATCHES_MAX)
+		return false;
+	rule = policy_rules_at(rules, at);
+	if (rule == NULL)
+		return false;
+	text_format(out->name, sizeof out->name, "rule %s", rule->name);
+	out->verdict = rule->action == RULE_DENY ? VERDICT_FAIL : VERDICT_PASS;
+	out->did = did(rule->action);
+	if (judgement->result == RULES_DENY && judgement->limited && judgement->decided_by == at) {
+		out->verdict = VERDICT_FAIL;
+		out->did = "its limit is reached";
+	} else if (judgement->waived && judgement->waived_by == at) {
+		out->verdict = VERDICT_SKIP;
+		out->did = judgement->waived_limit ? "its limit is reached, and waived" : "denies, and is waived";
+	}
+	return true;
+}

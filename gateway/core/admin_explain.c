@@ -107,7 +107,7 @@ explain_trial(struct admin_call *call, const struct world *world, struct err *e)
 	if (result == 0)
 		call->result = json_pack("{s:s, s:{s:s, s:s, s:s, s:o}}", "asset", tag, "trial", "outcome",
 			outcome_name(decision->outcome), "reason", decision->reason, "sentence", decision->sentence,
-			"rules", json_of_rules(decision));
+			"rules", json_of_rules(decision, world->policy));
 	free(decision);
 	return result;
 }
@@ -137,7 +137,7 @@ explain_again(struct admin_call *call, const struct world *world, int64_t id, st
 	call->result = json_pack("{s:o, s:o, s:{s:o, s:s, s:s, s:s, s:s, s:o}}", "request", json_of_request(&row), "then",
 		then == NULL ? json_object() : then, "now", "at", json_of_time(call->now_s), "policy_version",
 		world->config->version, "outcome", outcome_name(now->outcome), "reason", now->reason, "sentence",
-		now->sentence, "rules", json_of_rules(now));
+		now->sentence, "rules", json_of_rules(now, world->policy));
 	return 0;
 }
 

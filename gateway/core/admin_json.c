@@ -93,15 +93,18 @@ json_of_decision(const struct decision_row *row)
 }
 
 json_t *
-json_of_rules(const struct decision *decision)
+json_of_rules(const struct decision *decision, const struct policy_rules *policy)
 {
 	json_t *rules = json_array();
+	struct rule_told told;
 	size_t i;
 
 	for (i = 0; i < decision->rule_count; i++)
 		(void)json_array_append_new(rules, json_pack("[s, s, s]", decision->rules[i].rule,
 							   verdict_name(decision->rules[i].verdict),
 							   decision->rules[i].saw));
+	for (i = 0; decision_rule(decision, policy, i, &told); i++)
+		(void)json_array_append_new(rules, json_pack("[s, s, s]", told.name, verdict_name(told.verdict), told.did));
 	return rules;
 }
 

@@ -15,7 +15,7 @@ json_t *json_of_anchor(const struct anchor *anchor);
 json_t *json_of_cert(const struct cert_row *row);
 json_t *json_of_request(const struct request_row *row);
 json_t *json_of_decision(const struct decision_row *row);
-json_t *json_of_rules(const struct decision *decision);
+json_t *json_of_rules(const struct decision *decision, const struct policy_rules *rules);
 json_t *json_of_transfer(const struct transfer_row *row);
 json_t *json_of_exception(const struct exception_row *row);
 json_t *json_of_quota(const struct quota_row *row);

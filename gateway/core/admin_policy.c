@@ -113,7 +113,7 @@ run_test(struct test_run *run, const json_t *fields, struct err *e)
 	(void)admin_emit_row(run->call, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:o}", "line", (json_int_t)run->line,
 					       "name", name == NULL ? "" : name, "expected", text, "got",
 					       expectation(got->outcome), "reason", got->reason, "sentence", got->sentence,
-					       "rules", json_of_rules(got)));
+					       "rules", json_of_rules(got, run->world->policy)));
 	return 0;
 }
 

@@ -6,22 +6,30 @@
 #include "gateway/core/enroll_internal.h"
 #include "gateway/core/log.h"
 
+static void
+put_rule(struct buf *out, const char *rule, enum verdict verdict, const char *saw)
+{
+	buf_append_text(out, out->len == 1 ? "[" : ",[");
+	json_put_text(out, rule);
+	buf_append_u8(out, ',');
+	json_put_text(out, verdict_name(verdict));
+	buf_append_u8(out, ',');
+	json_put_text(out, saw);
+	buf_append_u8(out, ']');
+}
+
 /* [["asset.state","pass","state=deployed"], ...]: short, because there is one for every request. */
 static void
-rules_json(const struct decision *decision, struct buf *out)
+rules_json(const struct decision *decision, const struct policy_rules *rules, struct buf *out)
 {
+	struct rule_told told;
 	size_t i;
 
 	buf_append_u8(out, '[');
-	for (i = 0; i < decision->rule_count; i++) {
-		buf_append_text(out, i == 0 ? "[" : ",[");
-		json_put_text(out, decision->rules[i].rule);
-		buf_append_u8(out, ',');
-		json_put_text(out, verdict_name(decision->rules[i].verdict));
-		buf_append_u8(out, ',');
-		json_put_text(out, decision->rules[i].saw);
-		buf_append_u8(out, ']');
-	}
+	for (i = 0; i < decision->rule_count; i++)
+		put_rule(out, decision->rules[i].rule, decision->rules[i].verdict, decision->rules[i].saw);
+	for (i = 0; decision_rule(decision, rules, i, &told); i++)
+		put_rule(out, told.name, told.verdict, told.did);
 	buf_append_u8(out, ']');
 }
 
@@ -198,7 +206,7 @@ attempt_record(struct attempt *a, enum request_state state, enum store_recorded 
 	fill_request(a, &out);
 	if (fill_policy(a, &out, exception_ids, &evidence, e) != 0)
 		return -1;
-	rules_json(&a->decision, &rules);
+	rules_json(&a->decision, a->world->policy, &rules);
 	subject_text(&a->decision.spec, &subject);
 	sans_text(&a->decision.spec, &sans);
 	out.rules_json = buf_text(&rules);

@@ -134,13 +134,52 @@ policy_decide_counts_the_demands_of_both_operations_together(void **state)
 	assert_int_equal(judgement.result, RULES_DENY);
 }
 
+static void
+assert_told(size_t i, const char *name, enum verdict verdict, const char *did)
+{
+	struct rule_told told;
+
+	assert_true(decision_rule(&s.out, compiled, i, &told));
+	assert_string_equal(told.name, name);
+	assert_int_equal(told.verdict, verdict);
+	assert_string_equal(told.did, did);
+}
+
+/* A record tells each rule that matched; what it does not tell did not match. */
+static void
+policy_decide_tells_each_rule_that_matched(void **state)
+{
+	struct policy_rule rules[4] = { rule_of("word", RULE_APPROVE), rule_of("other", RULE_DENY), rule_of("no", RULE_DENY),
+		rule_of("rest", RULE_ALLOW) };
+	struct rule_told told;
+
+	(void)state;
+	scene_set(&s);
+	strcpy(rules[1].labels.at[rules[1].labels.count++], "elsewhere");
+	use_rules(rules, 4, false);
+	decide(&s.in, &s.out);
+	assert_told(0, "rule word", VERDICT_PASS, "wants an approval");
+	assert_told(1, "rule no", VERDICT_FAIL, "denies");
+	assert_false(decision_rule(&s.out, compiled, 2, &told));
+	use_waiver(EXCEPTION_RULES);
+	decide(&s.in, &s.out);
+	assert_told(1, "rule no", VERDICT_SKIP, "denies, and is waived");
+	assert_told(2, "rule rest", VERDICT_PASS, "allows");
+	assert_false(decision_rule(&s.out, compiled, 3, &told));
+	assert_false(decision_rule(&s.out, NULL, 0, &told));
+	s.in.rules = NULL;
+	decide(&s.in, &s.out);
+	assert_false(decision_rule(&s.out, compiled, 0, &told));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(policy_decide_judges_a_renewal_of_another_labels_certificate_as_a_first_one_too, teardown),
+		cmocka_unit_test_teardown(policy_decide_tells_each_rule_that_matched, teardown),
 		cmocka_unit_test_teardown(policy_decide_counts_the_demands_of_both_operations_together, teardown),
 	};
 
-	return cmocka_run_group_tests_name("policy/decide: renewals across labels", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("policy/decide: labels and rules", tests, NULL, NULL);
 }
