@@ -12,7 +12,8 @@ const struct config_row config_ca_rows[CA_ROWS] = {
 	{ "certificate", TYPE_PATH, AT(config_ca, certificate), NULL, 0, 0, NULL,
 		"PEM file with the issuing certificate. What a CA elsewhere gives must have been signed by it." },
 	{ "key", TYPE_KEY, AT(config_ca, key), "\"\"", 0, 0, NULL,
-		"Private key of the issuing certificate, in the same forms as the key of tls. \"builtin\" needs it; "
+		"Private key of the issuing certificate, in the same forms as the key of tls, or in a token: "
+		"\"pkcs11:token=...;object=...?module-path=...&pin-source=file:...\" (RFC 7512). \"builtin\" needs it; "
 		"a CA elsewhere keeps its own." },
 	{ "chain", TYPE_PATHS, TEXTS_AT(config_ca, chain), "[]", 0, CONFIG_LIST_MAX, NULL,
 		"PEM files with the certificates above the issuing one, the root last. /cacerts answers all "
