@@ -270,6 +270,7 @@ attempt_free(struct attempt *a)
 	GENERAL_NAMES_free(a->csr_sans);
 	GENERAL_NAMES_free(a->current_sans);
 	X509_free(a->renewed);
+	free(a->attestations);
 	EVP_PKEY_free(a->made_key);
 	buf_free(&a->made_spki);
 	ca_answer_free(&a->answer);

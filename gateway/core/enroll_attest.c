@@ -4,6 +4,7 @@
  * a request that waits, so that its nonce is needed once.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/core/enroll_internal.h"
@@ -347,6 +348,10 @@ attempt_attest(struct attempt *a, const struct decide_input *in, struct err *e)
 	decide_rules(in, &judgement);
 	if (judgement.demand_count == 0 || judgement.result == RULES_DENY)
 		return 0; /* what is denied anyway is not judged */
+	if (a->attestations == NULL)
+		a->attestations = calloc(ATTEST_PER_REQUEST_MAX, sizeof *a->attestations);
+	if (a->attestations == NULL)
+		return err_set(e, ERR_NOMEM, "no memory to judge evidence");
 	if (take_earlier(a, e) != 0)
 		return -1;
 	if (a->csr->attestation.len != 0 && world_wants_of(a->world, a->request->label)->evidence) {

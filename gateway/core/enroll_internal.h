@@ -56,7 +56,7 @@ struct attempt {
 	bool replay;                  /* ... and it answers this request */
 
 	/* Evidence as judged, one for each attester that had something to judge (enroll_attest.c). */
-	struct attestation attestations[ATTEST_PER_REQUEST_MAX];
+	struct attestation *attestations; /* ATTEST_PER_REQUEST_MAX, owned; NULL until a rule demands evidence: they are large */
 	size_t attestation_count;
 	bool attested_before;         /* taken from the stored request: this very CSR was judged when it came first */
 	struct question *question;    /* to an external verifier; NULL: none yet. attempt_question_free() */
