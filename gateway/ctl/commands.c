@@ -60,7 +60,7 @@ const struct ctl_command ctl_commands[] = {
 		.wire = "owner put",
 		.positionals = { "name" },
 		.options = { { "--kind", CTL_TEXT, "kind", "internal, partner or customer" },
-			{ "--status", CTL_TEXT, "status", "active, suspended, offboarding or offboarded" },
+			{ "--status", CTL_TEXT, "status", "active, suspended or offboarded (revokes nothing: see owner offboard)" },
 			{ "--contract-end", CTL_TEXT, "contract_end", "a date, or none: no certificate outlives it" },
 			{ "--contact", CTL_TEXT, "contact", "whom to ask, or none" },
 			{ "--operators", CTL_TEXT, "operators", "user names that may take transfers for it: \"ann,bob\"; none: any" } },
