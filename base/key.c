@@ -215,6 +215,16 @@ number_of(EVP_PKEY *key, const char *name)
 	return EVP_PKEY_get_params(key, params) == 1 && OSSL_PARAM_get_BN(params, &out) == 1 ? out : NULL;
 }
 
+const char *
+key_modulus_weakness(const BIGNUM *n)
+{
+	if (!BN_is_odd(n))
+		return "RSA modulus is even";
+	if (BN_num_bits(n) < 2048)
+		return "RSA modulus is shorter than 2048 bits";
+	return is_roca(n) ? "RSA modulus has the ROCA structure (CVE-2017-15361)" : NULL;
+}
+
 static const char *
 rsa_weakness(EVP_PKEY *key)
 {
@@ -223,16 +233,12 @@ rsa_weakness(EVP_PKEY *key)
 
 	if (n == NULL || exponent == NULL)
 		weak = "RSA key without a modulus or exponent";
-	else if (!BN_is_odd(n))
-		weak = "RSA modulus is even";
-	else if (!BN_is_odd(exponent) || BN_num_bits(exponent) < 17)
+	else if (BN_is_odd(n) && (!BN_is_odd(exponent) || BN_num_bits(exponent) < 17))
 		weak = "RSA exponent is even or smaller than 65537";
-	else if (BN_num_bits(exponent) > 64)
+	else if (BN_is_odd(n) && BN_num_bits(exponent) > 64)
 		weak = "RSA exponent is larger than 64 bits";
-	else if (BN_num_bits(n) < 2048)
-		weak = "RSA modulus is shorter than 2048 bits";
-	else if (is_roca(n))
-		weak = "RSA modulus has the ROCA structure (CVE-2017-15361)";
+	else
+		weak = key_modulus_weakness(n);
 	BN_free(n);
 	BN_free(exponent);
 	return weak;

@@ -42,6 +42,8 @@ MUST_USE int key_from_spki(struct bytes spki, EVP_PKEY **out, struct key_facts *
 
 /* The facts of a key that is already decoded. weak: small or even modulus, exponent < 65537 or even, ROCA. */
 void key_facts_of(EVP_PKEY *key, struct key_facts *facts);
+/* The part of that which an RSA modulus alone tells. */
+const char *key_modulus_weakness(const BIGNUM *n);
 
 /* "RSA-2048", "EC P-256", ...; out holds 24 octets. */
 void key_text(const struct key_facts *facts, char out[24]);

@@ -327,21 +327,42 @@ proof_rule(enum est_csr_mode mode)
 }
 
 static int
-prove(struct est_csr *csr, const CSR_OUTER *outer, enum est_csr_mode mode, struct err *e)
+prove(struct est_csr *csr, const CSR_OUTER *outer, enum est_csr_mode mode, const struct rsa_public *known,
+	struct err *e)
 {
+	CLEANUP(rsa_public) struct rsa_public *own = NULL;
+	struct est_proof_key key = { 0 };
+
 	/* The low three bits of flags count the unused bits of the last octet. */
 	if ((outer->signature->flags & 0x07) != 0)
 		return err_set(e, ERR_MALFORMED, "signature is not a whole number of octets");
-	if (key_from_spki(csr->spki, &csr->key, &csr->facts, e) != 0)
+	/* OpenSSL's key takes as long to make as the signature to verify. PSS needs one. */
+	if (OBJ_obj2nid(outer->algorithm->algorithm) != NID_rsassaPss) {
+		if (!rsa_public_is(known, csr->spki))
+			known = own = rsa_public_new(csr->spki);
+		key.rsa = known;
+	}
+	if (key.rsa != NULL)
+		csr->facts = *rsa_public_facts(key.rsa);
+	else if (key_from_spki(csr->spki, &csr->key, &csr->facts, e) != 0)
 		return -1;
-	if (est_proof_check(string_bytes(outer->info), outer->algorithm, string_bytes(outer->signature),
-		    csr->key, &csr->facts, proof_rule(mode), e) != 0)
+	key.key = csr->key;
+	key.kind = csr->facts.kind;
+	if (est_proof_check(string_bytes(outer->info), outer->algorithm, string_bytes(outer->signature), &key,
+		    proof_rule(mode), e) != 0)
 		return -1;
 	return sha256(csr->spki, csr->spki_sha256, e);
 }
 
 int
 est_csr_parse(struct bytes der, enum est_csr_mode mode, struct est_csr **out, struct err *e)
+{
+	return est_csr_parse_known(der, mode, NULL, out, e);
+}
+
+int
+est_csr_parse_known(struct bytes der, enum est_csr_mode mode, const struct rsa_public *known, struct est_csr **out,
+	struct err *e)
 {
 	CLEANUP(est_csr) struct est_csr *csr = NULL;
 	CLEANUP(outer) CSR_OUTER *outer = NULL;
@@ -360,7 +381,7 @@ est_csr_parse(struct bytes der, enum est_csr_mode mode, struct est_csr **out, st
 		return err_ossl(e, ERR_MALFORMED, "PKCS#10 request");
 	if (take_info(csr, outer->info, e) != 0)
 		return -1;
-	if (mode != EST_CSR_IGNORE_KEY && prove(csr, outer, mode, e) != 0)
+	if (mode != EST_CSR_IGNORE_KEY && prove(csr, outer, mode, known, e) != 0)
 		return -1;
 	if (sha256(csr->der, csr->sha256, e) != 0)
 		return -1;

@@ -7,7 +7,7 @@
 #ifndef EST_CSR_H
 #define EST_CSR_H
 
-#include "base/key.h"
+#include "base/rsa.h"
 
 #define EST_CSR_MAX        32768 /* octets of DER */
 #define EST_CSR_ATTRS_MAX  32
@@ -21,7 +21,7 @@ struct est_csr_source; /* the decoded octets that the fields below point into; p
 struct est_csr {
 	struct bytes der;     /* as received; a copy this struct owns */
 	struct bytes spki;    /* SubjectPublicKeyInfo, inside der or owned with it */
-	EVP_PKEY *key;        /* NULL when parsed with EST_CSR_IGNORE_KEY */
+	EVP_PKEY *key;        /* NULL when it was not needed: with EST_CSR_IGNORE_KEY, and for nearly all RSA keys */
 	struct key_facts facts;
 	X509_NAME *subject;   /* may have no entries; never NULL */
 	STACK_OF(X509_EXTENSION) *extensions; /* from extensionRequest; may be NULL */
@@ -60,6 +60,9 @@ enum est_csr_mode {
  * ERR_UNAUTHENTIC  its signature does not prove possession of its key
  */
 MUST_USE int est_csr_parse(struct bytes der, enum est_csr_mode mode, struct est_csr **out, struct err *e);
+/* The same; known is a key that is ready already and may be the request's, or NULL. */
+MUST_USE int est_csr_parse_known(struct bytes der, enum est_csr_mode mode, const struct rsa_public *known,
+	struct est_csr **out, struct err *e);
 void est_csr_free(struct est_csr *csr); /* NULL is allowed */
 DEFINE_CLEANUP(est_csr, struct est_csr *, est_csr_free);
 

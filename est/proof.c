@@ -186,20 +186,27 @@ verify_whole(struct bytes data, struct bytes signature, EVP_PKEY *key)
 		EVP_DigestVerify(ctx, signature.at, signature.len, data.at, data.len) == 1;
 }
 
+static bool
+verify(struct bytes data, const struct method *method, struct bytes signature, const struct est_proof_key *key)
+{
+	if (key->rsa != NULL)
+		return method->family == FAMILY_RSA && rsa_public_verify(key->rsa, method->digest, data, signature);
+	if (method->family == FAMILY_ED25519)
+		return verify_whole(data, signature, key->key);
+	return verify_digest(data, method, signature, key->key);
+}
+
 int
-est_proof_check(struct bytes data, const X509_ALGOR *algorithm, struct bytes signature, EVP_PKEY *key,
-	const struct key_facts *facts, enum est_proof_rule rule, struct err *e)
+est_proof_check(struct bytes data, const X509_ALGOR *algorithm, struct bytes signature,
+	const struct est_proof_key *key, enum est_proof_rule rule, struct err *e)
 {
 	struct method method = { 0 };
-	bool good;
 
 	if (method_of(algorithm, rule, &method, e) != 0)
 		return -1;
-	if (!fits(method.family, facts->kind))
+	if (!fits(method.family, key->kind))
 		return err_set(e, ERR_UNAUTHENTIC, "signature algorithm of another kind than the key");
-	good = method.family == FAMILY_ED25519 ? verify_whole(data, signature, key)
-					       : verify_digest(data, &method, signature, key);
-	if (!good) {
+	if (!verify(data, &method, signature, key)) {
 		ERR_clear_error();
 		return err_set(e, ERR_UNAUTHENTIC, "the signature does not prove possession of the key");
 	}

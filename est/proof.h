@@ -8,9 +8,16 @@
 #ifndef EST_PROOF_H
 #define EST_PROOF_H
 
-#include "base/key.h"
+#include "base/rsa.h"
 
 enum est_proof_rule { EST_PROOF_SHA2 = 0, EST_PROOF_SHA1, EST_PROOF_MD5 };
+
+/* The key, as whichever of the two there is. rsa does not do RSASSA-PSS. */
+struct est_proof_key {
+	const struct rsa_public *rsa;
+	EVP_PKEY *key;
+	enum key_kind kind;
+};
 
 /*
  * data        the signed octets, exactly as received
@@ -23,6 +30,6 @@ enum est_proof_rule { EST_PROOF_SHA2 = 0, EST_PROOF_SHA1, EST_PROOF_MD5 };
  * ERR_UNAUTHENTIC  it is of another kind than the key, or the signature is wrong
  */
 MUST_USE int est_proof_check(struct bytes data, const X509_ALGOR *algorithm, struct bytes signature,
-	EVP_PKEY *key, const struct key_facts *facts, enum est_proof_rule rule, struct err *e);
+	const struct est_proof_key *key, enum est_proof_rule rule, struct err *e);
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "scep/scep.h"
 
+struct scep_message;
+
 struct scep_build {
 	enum scep_type type;
 	const char *transaction;       /* 1 to SCEP_TRANSACTION_MAX characters; PrintableString */
@@ -20,6 +22,7 @@ struct scep_build {
 	X509 *signer;                  /* its certificate goes along, exactly as it is */
 	EVP_PKEY *signer_key;
 	STACK_OF(X509) *recipients;    /* RSA certificates; the content is encrypted to all of them */
+	const struct scep_message *to; /* or, without recipients, to who signed this message, which was verified; not oaep */
 	struct bytes content;          /* what is encrypted; len 0: the message has a zero-length eContent and
 	                                  no envelope, which is what every client takes for PENDING and FAILURE */
 	uint8_t *made_nonce;           /* NULL, or SCEP_NONCE_LEN octets that get the fresh nonce */

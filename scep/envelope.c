@@ -4,8 +4,7 @@
 
 #include "base/der.h"
 #include "base/key.h"
-#include "scep/internal.h"
-#include "scep/rsa.h"
+#include "scep/read.h"
 
 #define CHUNK 4096
 
@@ -23,21 +22,28 @@ content_key_auto(struct content_key *key)
 	OPENSSL_cleanse(key, sizeof *key);
 }
 
+/* Whom the content is encrypted to. */
+struct recipient {
+	X509 *cert;                   /* NULL: these say what is to be said of it */
+	struct bytes name, serial;
+	const struct rsa_public *key; /* made ready; NULL: the certificate's, by EVP */
+};
+
 static int
-encrypt_key(X509 *cert, const struct content_key *key, bool oaep, uint8_t out[RSA_BITS_MAX / 8], size_t *len,
-	struct err *e)
+encrypt_key(const struct recipient *to, const struct content_key *key, bool oaep, uint8_t out[RSA_BITS_MAX / 8],
+	size_t *len, struct err *e)
 {
 	CLEANUP(EVP_PKEY_CTX) EVP_PKEY_CTX *ctx = NULL;
-	EVP_PKEY *public_key = X509_get0_pubkey(cert);
+	EVP_PKEY *public_key;
 
+	if (!oaep && to->key != NULL)
+		return rsa_public_encrypt(to->key, bytes_of(key->at, key->len), out, len, e);
+	public_key = to->cert == NULL ? NULL : X509_get0_pubkey(to->cert);
 	if (public_key == NULL || !EVP_PKEY_is_a(public_key, "RSA") || EVP_PKEY_get_bits(public_key) > RSA_BITS_MAX) {
 		ERR_clear_error();
 		return err_set(e, ERR_UNSUPPORTED, "a SCEP recipient's key must be RSA of at most %d bits",
 			RSA_BITS_MAX);
 	}
-	/* The key of a message that was verified here. */
-	if (!oaep && scep_rsa_get0(public_key) != NULL)
-		return scep_rsa_encrypt(scep_rsa_get0(public_key), bytes_of(key->at, key->len), out, len, e);
 	ctx = EVP_PKEY_CTX_new_from_pkey(NULL, public_key, NULL);
 	*len = RSA_BITS_MAX / 8;
 	if (ctx == NULL || EVP_PKEY_encrypt_init(ctx) != 1 ||
@@ -47,13 +53,28 @@ encrypt_key(X509 *cert, const struct content_key *key, bool oaep, uint8_t out[RS
 	return 0;
 }
 
+static void
+put_id(const struct recipient *to, struct buf *out)
+{
+	size_t sequence;
+
+	if (to->cert != NULL) {
+		scep_put_issuer_and_serial(out, to->cert);
+		return;
+	}
+	sequence = der_begin(out, DER_SEQUENCE);
+	buf_append_bytes(out, to->name);
+	buf_append_bytes(out, to->serial);
+	der_end(out, sequence);
+}
+
 /*
  * RFC 5652, section 6.2.1: version 0, because issuerAndSerialNumber identifies
  * the recipient. OAEP with its default parameters (RFC 8017, appendix A.2.1),
  * which "SHOULD be omitted": every reader knows these.
  */
 static int
-put_recipient(X509 *cert, const struct content_key *key, bool oaep, struct buf *out, struct err *e)
+put_recipient(const struct recipient *to, const struct content_key *key, bool oaep, struct buf *out, struct err *e)
 {
 	static const uint8_t version_0[] = { DER_INTEGER, 1, 0 };
 	static const uint8_t oaep_defaults[] = { DER_SEQUENCE, 13, DER_OID, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d,
@@ -61,17 +82,39 @@ put_recipient(X509 *cert, const struct content_key *key, bool oaep, struct buf *
 	uint8_t encrypted[RSA_BITS_MAX / 8];
 	size_t len = 0, sequence;
 
-	if (encrypt_key(cert, key, oaep, encrypted, &len, e) != 0)
+	if (encrypt_key(to, key, oaep, encrypted, &len, e) != 0)
 		return -1;
 	sequence = der_begin(out, DER_SEQUENCE);
 	buf_append(out, version_0, sizeof version_0);
-	scep_put_issuer_and_serial(out, cert);
+	put_id(to, out);
 	if (oaep)
 		buf_append(out, oaep_defaults, sizeof oaep_defaults);
 	else
 		scep_put_algorithm(out, NID_rsaEncryption, true);
 	der_put(out, DER_OCTET_STRING, bytes_of(encrypted, len));
 	der_end(out, sequence);
+	return 0;
+}
+
+static int
+put_recipients(const struct scep_build *build, const struct content_key *key, struct buf *out, struct err *e)
+{
+	const struct scep_message *message = build->to;
+	int i, n = sk_X509_num(build->recipients); /* -1 when there are none */
+
+	for (i = 0; i < n; i++) {
+		struct recipient to = { .cert = sk_X509_value(build->recipients, i) };
+
+		if (put_recipient(&to, key, build->oaep, out, e) != 0)
+			return -1;
+	}
+	if (n < 1) {
+		const struct scep_plain *plain = &message->parts->plain;
+		struct recipient to = { .cert = message->signer, .name = plain->name, .serial = plain->serial,
+			.key = message->parts->key };
+
+		return put_recipient(&to, key, build->oaep, out, e);
+	}
 	return 0;
 }
 
@@ -160,9 +203,8 @@ scep_envelop(const struct scep_build *build, struct buf *out, struct err *e)
 	CLEANUP(content_key) struct content_key key = { 0 };
 	uint8_t iv[EVP_MAX_IV_LENGTH] = { 0 };
 	size_t content, explicit, enveloped, set;
-	int i;
 
-	if (sk_X509_num(build->recipients) < 1)
+	if (sk_X509_num(build->recipients) < 1 && (build->to == NULL || !build->to->parts->verified))
 		return err_set(e, ERR_BUG, "SCEP message with content and without a recipient");
 	if (begin_cipher(build->cipher, ctx, &key, iv, e) != 0)
 		return -1;
@@ -172,9 +214,8 @@ scep_envelop(const struct scep_build *build, struct buf *out, struct err *e)
 	enveloped = der_begin(out, DER_SEQUENCE);
 	buf_append(out, version_0, sizeof version_0);
 	set = der_begin(out, DER_SET);
-	for (i = 0; i < sk_X509_num(build->recipients); i++)
-		if (put_recipient(sk_X509_value(build->recipients, i), &key, build->oaep, out, e) != 0)
-			return -1;
+	if (put_recipients(build, &key, out, e) != 0)
+		return -1;
 	der_end(out, set);
 	if (put_encrypted_content(ctx, bytes_of(iv, (size_t)EVP_CIPHER_CTX_get_iv_length(ctx)), build->content, out,
 	    e) != 0)

@@ -2,7 +2,6 @@
 #include <openssl/provider.h>
 
 #include "scep/read.h"
-#include "scep/rsa.h"
 
 /* Written by scep_init() before there are threads, only read afterwards. */
 static struct digest {
@@ -78,10 +77,8 @@ scep_init(struct err *e)
 {
 	size_t i;
 
-	if (!ready && (fetch_all(e) != 0 || scep_rsa_init(e) != 0))
+	if (!ready && fetch_all(e) != 0)
 		return -1;
-	if (!ready)
-		scep_certs_init();
 	for (i = 0; i < CIPHERS && !ready; i++)
 		if (ciphers[i].bit == SCEP_DES)
 			ciphers[i].cipher = fetch_legacy(ciphers[i].name);
@@ -149,16 +146,18 @@ scep_signature_fits(const ASN1_OBJECT *oid, unsigned digest)
 	return false;
 }
 
-unsigned
-scep_signature_digest(const ASN1_OBJECT *oid)
+const EVP_MD *
+scep_signature_digest(struct bytes oid)
 {
-	int nid = OBJ_obj2nid(oid);
+	const ASN1_OBJECT *is;
 	size_t i;
 
-	for (i = 0; i < DIGESTS; i++)
-		if (digests[i].signature_nid == nid)
-			return digests[i].bit;
-	return 0;
+	for (i = 0; i < DIGESTS; i++) {
+		is = OBJ_nid2obj(digests[i].signature_nid);
+		if (bytes_equal(oid, bytes_of(OBJ_get0_data(is), OBJ_length(is))))
+			return digests[i].md;
+	}
+	return NULL;
 }
 
 struct bytes

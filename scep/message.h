@@ -12,6 +12,7 @@
 #ifndef SCEP_MESSAGE_H
 #define SCEP_MESSAGE_H
 
+#include "base/rsa.h"
 #include "scep/scep.h"
 
 /* One parsed pkiMessage; scep_message_free() at the end. */
@@ -25,8 +26,10 @@ struct scep_message {
 	enum scep_status status;                    /* CertRep only */
 	enum scep_fail fail;                        /* CertRep with FAILURE only */
 	char fail_text[SCEP_FAIL_TEXT_MAX];         /* CertRep: failInfoText, escaped; "": none */
-	X509 *signer;           /* the certificate in the message that the SignerInfo names; not verified by parse */
-	STACK_OF(X509) *certs;  /* all certificates of the message, the signer among them; never NULL */
+	X509 *signer;           /* the certificate in the message that the SignerInfo names; not verified by parse.
+	                           NULL where nobody needs it (scep_message_decode()): of a request that brings one
+	                           certificate, which names itself as issuer. After verify only when self_signed */
+	STACK_OF(X509) *certs;  /* all certificates of the message, the signer among them; none without signer; never NULL */
 	bool self_signed;       /* signer's issuer is its subject and its own key verifies it; set by verify */
 	unsigned digest;        /* of the SignerInfo, one bit; 0: one we do not know */
 	unsigned cipher;        /* of the envelope, one bit; 0: one we do not know, or there is no envelope */
@@ -51,6 +54,13 @@ struct scep_message {
 MUST_USE int scep_message_parse(struct bytes der, struct scep_message **out, struct err *e);
 void scep_message_free(struct scep_message *message); /* NULL is allowed */
 DEFINE_CLEANUP(scep_message, struct scep_message *, scep_message_free);
+
+/* Makes sure that signer and certs are there. ERR_MALFORMED, ERR_LIMIT, as parse. */
+MUST_USE int scep_message_decode(struct scep_message *message, struct err *e);
+/* The signer's SubjectPublicKeyInfo as DER, appended. */
+MUST_USE int scep_message_key(const struct scep_message *message, struct buf *out, struct err *e);
+/* The same, made ready; NULL: a key that is EVP's to use. As long as the message. */
+const struct rsa_public *scep_message_get0_rsa(const struct scep_message *message);
 
 /*
  * Verify: digest and cipher are in allowed; the contentType and messageDigest

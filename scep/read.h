@@ -4,6 +4,7 @@
 #ifndef SCEP_READ_H
 #define SCEP_READ_H
 
+#include "base/rsa.h"
 #include "scep/internal.h"
 #include "scep/message.h"
 
@@ -12,8 +13,8 @@ unsigned scep_digest_of(const ASN1_OBJECT *oid);
 unsigned scep_cipher_of(const ASN1_OBJECT *oid);
 /* rsaEncryption, or the shaXWithRSAEncryption of that digest. */
 bool scep_signature_fits(const ASN1_OBJECT *oid, unsigned digest);
-/* The digest of a shaXWithRSAEncryption, 0 for anything else. */
-unsigned scep_signature_digest(const ASN1_OBJECT *oid);
+/* The digest of a shaXWithRSAEncryption, of which these are the contents octets; NULL for anything else. */
+const EVP_MD *scep_signature_digest(struct bytes oid);
 
 /*
  * A look at the octets before a decoder sees them: one BER value and nothing after it,
@@ -21,9 +22,19 @@ unsigned scep_signature_digest(const ASN1_OBJECT *oid);
  */
 MUST_USE int scep_scan(struct bytes ber, struct err *e);
 
-/* certs.c: x509_from_der() for a message's certificates; RSA keys of those that name themselves as issuer in a hurry. */
-void scep_certs_init(void);
-MUST_USE int scep_cert_decode(struct bytes der, X509 **out, struct err *e);
+/*
+ * What is needed of a certificate that names itself as issuer and has an RSA key, as most signers of requests do: nobody
+ * trusts it, so nothing else in it counts. All of it points into the certificate.
+ */
+struct scep_plain {
+	struct bytes tbs;               /* what is signed */
+	struct bytes name, serial;      /* issuer and subject, both; DER */
+	struct bytes spki;
+	const EVP_MD *digest;           /* of the signature */
+	struct bytes signature;
+};
+/* False: it is something else, or spelled in another way, and is for x509_from_der(). */
+bool scep_plain_read(struct bytes der, struct scep_plain *out);
 
 /*
  * The parts of CMS (RFC 5652) that SCEP needs, read through OpenSSL's templates (parts.c). Its CMS
@@ -155,8 +166,8 @@ struct scep_parts {
 	SCEP_SIGNED *tree;
 	struct scep_envelope *envelope; /* NULL: none */
 	struct scep_attributes attributes;
-	struct bytes certs[SCEP_CERTS_MAX]; /* the octets of message->certs, in the tree */
-	struct bytes signer; /* ... of message->signer */
+	struct scep_plain plain; /* tbs.len 0: the signer is decoded */
+	struct rsa_public *key;  /* the signer's, made ready; NULL: EVP's to use */
 	bool verified;
 };
 

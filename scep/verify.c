@@ -3,9 +3,6 @@
 
 #include "base/key.h"
 #include "scep/read.h"
-#include "scep/rsa.h"
-
-#define ASN1_UNUSED_BITS 0x07 /* how many, in the flags of a BIT STRING */
 
 static int
 refuse(enum scep_fail *fail, enum scep_fail with)
@@ -56,16 +53,31 @@ check_algorithms(const struct scep_message *message, unsigned allowed, struct er
 }
 
 static int
-check_key(EVP_PKEY *key, struct err *e)
+facts_of(const struct scep_message *message, struct key_facts *out, struct err *e)
 {
-	struct key_facts facts = { 0 };
-	char text[24];
+	EVP_PKEY *key;
 
+	if (message->parts->key != NULL) {
+		*out = *rsa_public_facts(message->parts->key);
+		return 0;
+	}
+	key = X509_get0_pubkey(message->signer);
 	if (key == NULL) {
 		ERR_clear_error();
 		return err_set(e, ERR_UNSUPPORTED, "the signer's key cannot be decoded");
 	}
-	key_facts_of(key, &facts);
+	key_facts_of(key, out);
+	return 0;
+}
+
+static int
+check_key(const struct scep_message *message, struct err *e)
+{
+	struct key_facts facts = { 0 };
+	char text[24];
+
+	if (facts_of(message, &facts, e) != 0)
+		return -1;
 	key_text(&facts, text);
 	if (facts.kind != KEY_RSA)
 		return err_set(e, ERR_UNSUPPORTED, "the signer's key is %s; SCEP needs RSA", text);
@@ -101,107 +113,72 @@ check_content(const struct scep_message *message, struct err *e)
 	return 0;
 }
 
-/* 1 when signature is that of hash, 0 when not, -1 *e. */
+/* 1 when signature is that of data, 0 when not, -1 *e. */
 static int
-verify_by_evp(EVP_PKEY *key, const EVP_MD *md, struct bytes hash, struct bytes signature, struct err *e)
+verify_by_evp(EVP_PKEY *key, const EVP_MD *md, struct bytes data, struct bytes signature, struct err *e)
 {
 	CLEANUP(EVP_PKEY_CTX) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+	uint8_t hash[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
 	bool good;
 
-	if (ctx == NULL || EVP_PKEY_verify_init(ctx) != 1 ||
+	if (ctx == NULL || EVP_Digest(data.at, data.len, hash, &len, md, NULL) != 1 || EVP_PKEY_verify_init(ctx) != 1 ||
 	    EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) != 1 || EVP_PKEY_CTX_set_signature_md(ctx, md) != 1)
 		return err_ossl(e, ERR_BUG, "SCEP signature");
-	good = EVP_PKEY_verify(ctx, signature.at, signature.len, hash.at, hash.len) == 1;
+	good = EVP_PKEY_verify(ctx, signature.at, signature.len, hash, len) == 1;
 	ERR_clear_error();
 	return good ? 1 : 0;
 }
 
 static int
-check_signature(const struct scep_message *message, EVP_PKEY *key, struct err *e)
+check_signature(const struct scep_message *message, struct err *e)
 {
 	CLEANUP(buf) struct buf attributes = { 0 };
 	const EVP_MD *md = scep_digest(message->digest);
 	const SCEP_SIGNER *signer = signer_of(message);
-	const struct scep_rsa *rsa = scep_rsa_keep(key);
+	const struct rsa_public *rsa = message->parts->key;
 	struct bytes signature = scep_string_bytes(signer->signature);
-	uint8_t hash[EVP_MAX_MD_SIZE];
-	unsigned len = 0;
 	int good;
 
 	if (scep_attributes_encode(signer->attributes, &attributes, e) != 0)
 		return -1;
-	if (EVP_Digest(attributes.at, attributes.len, hash, &len, md, NULL) != 1)
-		return err_ossl(e, ERR_BUG, "SCEP signature");
-	if (rsa != NULL && scep_rsa_knows(message->digest))
-		good = scep_rsa_verify(rsa, message->digest, bytes_of(hash, len), signature);
+	if (rsa != NULL && rsa_public_knows(md))
+		good = rsa_public_verify(rsa, md, buf_bytes(&attributes), signature);
 	else
-		good = verify_by_evp(key, md, bytes_of(hash, len), signature, e);
+		good = verify_by_evp(X509_get0_pubkey(message->signer), md, buf_bytes(&attributes), signature, e);
 	if (good == 0)
 		return err_set(e, ERR_UNAUTHENTIC, "the signature is not the signer's");
 	return good < 0 ? -1 : 0;
 }
 
-/* The tbsCertificate, octet by octet as it was signed; len 0 for lengths that DER has not. */
-static struct bytes
-tbs_of(struct bytes cert)
-{
-	const uint8_t *outer = cert.at, *inner;
-	long len = 0;
-	int tag = 0, class = 0;
-
-	if (ASN1_get_object(&outer, &len, &tag, &class, (long)cert.len) != V_ASN1_CONSTRUCTED)
-		return bytes_of(NULL, 0);
-	inner = outer;
-	if (ASN1_get_object(&inner, &len, &tag, &class, len) != V_ASN1_CONSTRUCTED)
-		return bytes_of(NULL, 0);
-	return bytes_of(outer, (size_t)(inner - outer) + (size_t)len);
-}
-
-/* X509_verify() of what nearly every signer is: RSA with a digest that we know. 1, 0, or -1: it is for that function. */
-static int
-verify_quickly(const struct scep_message *message, const struct scep_rsa *rsa)
-{
-	const ASN1_BIT_STRING *signature = NULL;
-	const X509_ALGOR *algorithm = NULL;
-	struct bytes tbs = tbs_of(message->parts->signer);
-	uint8_t hash[EVP_MAX_MD_SIZE];
-	unsigned len = 0, digest;
-
-	X509_get0_signature(&signature, &algorithm, message->signer);
-	digest = scep_signature_digest(algorithm->algorithm);
-	if (rsa == NULL || tbs.len == 0 || digest == 0 || !scep_rsa_knows(digest) ||
-	    (signature->flags & ASN1_UNUSED_BITS) != 0 ||
-	    X509_ALGOR_cmp(algorithm, X509_get0_tbs_sigalg(message->signer)) != 0 ||
-	    EVP_Digest(tbs.at, tbs.len, hash, &len, scep_digest(digest), NULL) != 1)
-		return -1;
-	return scep_rsa_verify(rsa, digest, bytes_of(hash, len), scep_string_bytes(signature));
-}
-
 static bool
-is_self_signed(const struct scep_message *message, EVP_PKEY *key)
+is_self_signed(const struct scep_message *message)
 {
+	const struct scep_plain *plain = &message->parts->plain;
 	X509 *cert = message->signer;
-	int is = 0;
+	bool is;
 
-	if (X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(cert)) == 0) {
-		is = verify_quickly(message, scep_rsa_get0(key));
-		if (is < 0)
-			is = X509_verify(cert, key);
-	}
+	if (cert == NULL)
+		return rsa_public_verify(message->parts->key, plain->digest, plain->tbs, plain->signature);
+	is = X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(cert)) == 0 &&
+		X509_verify(cert, X509_get0_pubkey(cert)) == 1;
 	ERR_clear_error();
-	return is == 1;
+	return is;
 }
 
 int
 scep_message_verify(struct scep_message *message, unsigned allowed, enum scep_fail *fail, struct err *e)
 {
-	EVP_PKEY *key = X509_get0_pubkey(message->signer);
-
-	if (check_algorithms(message, allowed, e) != 0 || check_key(key, e) != 0)
+	if (check_algorithms(message, allowed, e) != 0 || check_key(message, e) != 0)
 		return refuse(fail, SCEP_BAD_ALG);
-	if (check_content(message, e) != 0 || check_signature(message, key, e) != 0)
+	if (check_content(message, e) != 0 || check_signature(message, e) != 0)
 		return refuse(fail, SCEP_BAD_MESSAGE_CHECK);
-	message->self_signed = is_self_signed(message, key);
+	message->self_signed = is_self_signed(message);
+	/* It is judged as what it says it is, then: somebody's certificate. */
+	if (!message->self_signed && scep_message_decode(message, e) != 0) {
+		e->code = ERR_UNAUTHENTIC;
+		return refuse(fail, SCEP_BAD_MESSAGE_CHECK);
+	}
 	message->parts->verified = true;
 	return 0;
 }

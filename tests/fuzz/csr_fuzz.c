@@ -40,7 +40,7 @@ parse(struct bytes in, enum est_csr_mode mode)
 		return;
 	}
 	demand(bytes_equal(csr->der, in));
-	demand(csr->subject != NULL && (csr->key != NULL) == (mode != EST_CSR_IGNORE_KEY));
+	demand(csr->subject != NULL && (csr->facts.kind != KEY_OTHER) == (mode != EST_CSR_IGNORE_KEY));
 	demand(csr->challenge.len <= EST_CHALLENGE_MAX);
 	demand(csr->attestation.len == 0 || (csr->attestation.len < in.len && csr->attestation.at[0] == 0x30));
 	x509_name_text(csr->subject, text, sizeof text);

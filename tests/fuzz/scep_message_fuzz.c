@@ -48,8 +48,9 @@ check_parsed(const struct scep_message *message)
 	demand(message->type != SCEP_CERT_REP || (message->recipient_nonce_len >= SCEP_NONCE_MIN &&
 						message->recipient_nonce_len <= SCEP_NONCE_MAX));
 	demand(memchr(message->fail_text, '\0', sizeof message->fail_text) != NULL);
-	demand(message->signer != NULL && sk_X509_num(message->certs) >= 1 &&
-		sk_X509_num(message->certs) <= SCEP_CERTS_MAX);
+	demand(message->signer == NULL
+		? scep_message_get0_rsa(message) != NULL && sk_X509_num(message->certs) == 0
+		: sk_X509_num(message->certs) >= 1 && sk_X509_num(message->certs) <= SCEP_CERTS_MAX);
 	demand(!message->self_signed && (message->has_content || message->cipher == 0));
 }
 

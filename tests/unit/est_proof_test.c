@@ -313,10 +313,40 @@ est_proof_refuses_signatures_with_unused_bits(void **state)
 	buf_free(&der);
 }
 
+/* A key that is at hand spares nothing but time, and another's proves nothing. */
+static void
+a_known_key_proves_only_its_own_request(void **state)
+{
+	EVP_PKEY *stranger = EVP_RSA_gen(2048), *signers[] = { rsa, stranger };
+	CLEANUP(buf) struct buf algorithm = { 0 };
+	CLEANUP(buf) struct buf spki = { 0 };
+	CLEANUP(rsa_public) struct rsa_public *known = NULL;
+	size_t i, k;
+
+	(void)state;
+	make_spki(&spki, rsa);
+	known = rsa_public_new(buf_bytes(&spki));
+	assert_non_null(known);
+	make_algorithm(&algorithm, "1.2.840.113549.1.1.11");
+	for (i = 0; i < 2; i++)
+		for (k = 0; k < 2; k++) {
+			CLEANUP(est_csr) struct est_csr *csr = NULL;
+			CLEANUP(buf) struct buf der = { 0 };
+			struct err e;
+
+			make(&der, signers[i], signers[k], buf_bytes(&algorithm), "SHA256", -1);
+			assert_int_equal(est_csr_parse_known(buf_bytes(&der), EST_CSR_PROVEN, known, &csr, &e), i == k ? 0 : -1);
+			assert_true(i == k || e.code == ERR_UNAUTHENTIC);
+			assert_true(csr == NULL || (csr->facts.kind == KEY_RSA && csr->facts.bits == 2048));
+		}
+	EVP_PKEY_free(stranger);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_known_key_proves_only_its_own_request),
 		cmocka_unit_test(est_proof_accepts_each_algorithm_it_names),
 		cmocka_unit_test(est_proof_refuses_sha1_md5_and_unknown_algorithms),
 		cmocka_unit_test(est_proof_takes_sha1_and_md5_where_the_caller_says_so),

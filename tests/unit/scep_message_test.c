@@ -15,6 +15,7 @@ scep_message_takes_every_type_of_request(void **state)
 	for (i = 0; i < sizeof types / sizeof types[0]; i++) {
 		CLEANUP(scep_message) struct scep_message *message = NULL;
 		struct make m;
+		struct err e;
 
 		make_start(&m, key, cert, types[i].text);
 		message = parse(&m);
@@ -23,6 +24,8 @@ scep_message_takes_every_type_of_request(void **state)
 		assert_int_equal(message->sender_nonce_len, 16);
 		assert_memory_equal(message->sender_nonce, MAKE_NONCE, 16);
 		assert_int_equal(message->recipient_nonce_len, 0);
+		assert_null(message->signer);
+		assert_int_equal(scep_message_decode(message, &e), 0);
 		assert_int_equal(X509_cmp(message->signer, cert), 0);
 		assert_int_equal(sk_X509_num(message->certs), 1);
 		assert_int_equal(message->digest, SCEP_SHA256);
@@ -57,12 +60,68 @@ scep_message_takes_a_version_1_signer_with_a_serial_of_32_octets(void **state)
 	CLEANUP(X509) X509 *odd = make_cert(key, "device-1", key, "device-1", 32, 0);
 	CLEANUP(scep_message) struct scep_message *message = NULL;
 	struct make m;
+	struct err e;
 
 	(void)state;
 	make_start(&m, key, odd, "19");
 	message = parse(&m);
+	assert_null(message->signer);
+	assert_int_equal(scep_message_decode(message, &e), 0);
 	assert_int_equal(X509_cmp(message->signer, odd), 0);
 	make_free(&m);
+}
+
+/* Whatever is not exactly one certificate of its own, in DER and with an RSA key, is decoded as any other. */
+static void
+scep_message_decodes_a_signer_unless_name_number_and_key_are_all_there_is(void **state)
+{
+	CLEANUP(EVP_PKEY) EVP_PKEY *ec = EVP_EC_gen("P-256");
+	CLEANUP(X509) X509 *elliptic = make_cert(ec, "device-1", ec, "device-1", 8, 2);
+	CLEANUP(X509) X509 *spelled = X509_dup(cert);
+	X509 *decoded[] = { ra, elliptic, spelled };
+	size_t i;
+
+	(void)state;
+	/* The same name in another spelling is the same name, but not the same octets. */
+	X509_NAME_ENTRY_free(X509_NAME_delete_entry(X509_get_subject_name(spelled), 0));
+	assert_int_equal(X509_NAME_add_entry_by_txt(X509_get_subject_name(spelled), "CN", V_ASN1_PRINTABLESTRING,
+		(const uint8_t *)"Device-1", -1, -1, 0), 1);
+	assert_true(X509_sign(spelled, key, EVP_sha256()) > 0);
+	for (i = 0; i < sizeof decoded / sizeof decoded[0]; i++) {
+		CLEANUP(scep_message) struct scep_message *message = NULL;
+		struct make m;
+
+		make_start(&m, key, decoded[i], "19");
+		message = parse(&m);
+		assert_non_null(message->signer);
+		assert_int_equal(X509_cmp(message->signer, decoded[i]), 0);
+		make_free(&m);
+	}
+}
+
+static void
+scep_message_tells_the_key_of_a_signer_decoded_or_not(void **state)
+{
+	X509 *signers[] = { cert, ra };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		CLEANUP(scep_message) struct scep_message *message = NULL;
+		CLEANUP(buf) struct buf spki = { 0 };
+		struct make m;
+		struct err e;
+
+		make_start(&m, key, signers[i], "19");
+		message = parse(&m);
+		assert_int_equal(message->signer == NULL, i == 0);
+		assert_int_equal(scep_message_key(message, &spki, &e), 0);
+		assert_true(rsa_public_is(scep_message_get0_rsa(message), buf_bytes(&spki)));
+		assert_int_equal(scep_message_decode(message, &e), 0);
+		assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(message->signer), key), 1);
+		assert_true(rsa_public_is(scep_message_get0_rsa(message), buf_bytes(&spki)));
+		make_free(&m);
+	}
 }
 
 static void
@@ -94,6 +153,8 @@ scep_message_finds_the_signer_among_others_by_issuer_and_serial_or_key_id(void *
 static void
 scep_message_refuses_a_signer_whose_certificate_is_not_there(void **state)
 {
+	CLEANUP(X509) X509 *other_name = make_cert(key, "device-2", key, "device-2", 8, 2);
+	CLEANUP(X509) X509 *other_number = make_cert(key, "device-1", key, "device-1", 9, 2);
 	struct make m;
 
 	(void)state;
@@ -103,6 +164,15 @@ scep_message_refuses_a_signer_whose_certificate_is_not_there(void **state)
 	make_start(&m, key, cert, "19");
 	buf_clear(&m.certs);
 	make_add_cert(&m, ra);
+	refuse(&m, ERR_MALFORMED, "signer's certificate is not in the message");
+	/* Alone, and self-signed: another name, another number. */
+	make_start(&m, key, cert, "19");
+	buf_clear(&m.certs);
+	make_add_cert(&m, other_name);
+	refuse(&m, ERR_MALFORMED, "signer's certificate is not in the message");
+	make_start(&m, key, cert, "19");
+	buf_clear(&m.certs);
+	make_add_cert(&m, other_number);
 	refuse(&m, ERR_MALFORMED, "signer's certificate is not in the message");
 }
 
@@ -279,6 +349,8 @@ main(void)
 		cmocka_unit_test(scep_message_takes_every_type_of_request),
 		cmocka_unit_test(scep_message_takes_ber_with_indefinite_lengths_and_strings_in_pieces),
 		cmocka_unit_test(scep_message_takes_a_version_1_signer_with_a_serial_of_32_octets),
+		cmocka_unit_test(scep_message_decodes_a_signer_unless_name_number_and_key_are_all_there_is),
+		cmocka_unit_test(scep_message_tells_the_key_of_a_signer_decoded_or_not),
 		cmocka_unit_test(scep_message_finds_the_signer_among_others_by_issuer_and_serial_or_key_id),
 		cmocka_unit_test(scep_message_refuses_a_signer_whose_certificate_is_not_there),
 		cmocka_unit_test(scep_message_refuses_none_and_two_signers),

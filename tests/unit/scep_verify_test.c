@@ -63,6 +63,7 @@ accept_octets(struct bytes der, unsigned allowed, bool self_signed)
 	if (scep_message_verify(message, allowed, &fail, &e) != 0)
 		fail_msg("%s", e.text);
 	assert_int_equal(message->self_signed, self_signed);
+	assert_true(self_signed || message->signer != NULL);
 }
 
 static void
