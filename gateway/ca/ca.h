@@ -19,7 +19,7 @@ struct ca_settings {
 	const char *name;
 	const char *type;         /* "builtin" */
 	const char *certificate;  /* PEM file of the issuing certificate */
-	const char *key;          /* key URI: see key_open() */
+	const char *key;          /* see key_open() */
 	const char *const *chain; /* PEM files: the certificates above it, root last */
 	size_t chain_count;
 	const char *crl_url;      /* CRL distribution point; NULL: none */
@@ -31,7 +31,7 @@ struct ca_settings {
 	const char *tls_ca;       /* PEM: the only certificates the service's own may come from */
 	bool allow_plain;         /* http:// to 127.0.0.1 and [::1] */
 	const char *client_cert, *client_key; /* TLS client authentication, or what signs CMP and SCEP messages; key by URI */
-	const char *secret_file;  /* token, password, HMAC key or shared secret, by type; see README.md */
+	const char *secret_file;  /* where the token, password, HMAC key or shared secret is (outbound/secret.h); see README.md */
 	int64_t connect_ms, deadline_ms; /* of one call; 0: CA_CONNECT_MS, CA_DEADLINE_MS */
 	size_t calls_max;         /* under way at once; 0: 8 */
 	const char *profile;      /* vault: role; step-ca: provisioner; ejbca: certificate profile; cfssl: profile; est, scep: label or CA identifier */
@@ -96,12 +96,13 @@ struct ca_ops {
 	MUST_USE int (*poll)(struct ca *ca, const struct ca_request *request, const char *reference, struct ca_answer *out,
 		struct err *e);
 	/* What became of a request whose answer was lost: ISSUED, WAITING or ABSENT; ERR_UPSTREAM: it could not be told
-	   now. NULL: this CA cannot be asked, an operator decides. */
+	   now. NULL: this CA cannot be asked, an operator decides. reference may be "", when the process died before one
+	   was kept. */
 	MUST_USE int (*reconcile)(struct ca *ca, const struct ca_request *request, const char *reference,
 		struct ca_answer *out, struct err *e);
 	/* serial: lower-case hex. reason: RFC 5280, section 5.3.1. cert: DER, for CAs that want it; may be empty.
 	   ERR_UNSUPPORTED, or NULL: not by this protocol. One that is revoked already is success. */
-	MUST_USE int (*revoke)(struct ca *ca, const char *serial, struct bytes cert, int reason, struct err *e);
+	MUST_USE int (*revoke)(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e);
 	/*
 	 * A revocation list (RFC 5280, section 5) as DER, appended to out: entries in the order given, number not
 	 * negative and never smaller than before, next_s after now_s. NULL: this CA makes its own.
@@ -121,11 +122,9 @@ extern const struct ca_ops ca_cmp, ca_est, ca_scep; /* by standards' protocols *
 const struct ca_ops *ca_ops_of(const char *type); /* NULL: unknown */
 
 /*
- * A private key by URI. "file:<path>": PEM, and the file must be a regular
- * file of this process's user with no permission for group or others; a path
- * alone means the same. "pkcs11:...": it stays in a token; see README.md, and
- * the process may not fork afterwards. ERR_UPSTREAM says what to mend ("chmod 600 ...").
- * *out is the caller's.
+ * A private key. A path, "file:<path>", "credential:<name>" or "env:<name>" names its PEM as gateway/outbound/secret.h
+ * has it. "pkcs11:...": it stays in a token; see README.md, and the process may not fork afterwards. ERR_UPSTREAM says
+ * what to mend ("chmod 600 ..."). *out is the caller's.
  */
 MUST_USE int key_open(const char *uri, EVP_PKEY **out, struct err *e);
 

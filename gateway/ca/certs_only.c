@@ -1,8 +1,5 @@
 #include "gateway/ca/certs_only.h"
 
-#include <string.h>
-#include <strings.h>
-
 #include "est/body.h"
 
 int
@@ -27,11 +24,4 @@ certs_only_take(const struct remote *remote, struct bytes der, const struct ca_r
 			return -1;
 	}
 	return result;
-}
-
-void
-remote_transport(struct ca_settings *settings)
-{
-	if (settings->client_key != NULL && strncasecmp(settings->client_key, "pkcs11:", 7) == 0)
-		settings->client_cert = settings->client_key = NULL;
 }

@@ -1,4 +1,4 @@
-/* certs_only.h - what EST and SCEP answer with, and what connectors that sign messages have in common. Inside gateway/ca only. */
+/* certs_only.h - what EST and SCEP answer with. Inside gateway/ca only. */
 #ifndef GATEWAY_CA_CERTS_ONLY_H
 #define GATEWAY_CA_CERTS_ONLY_H
 
@@ -11,8 +11,5 @@
  */
 int certs_only_take(const struct remote *remote, struct bytes der, const struct ca_request *request,
 	struct ca_answer *out, struct err *e);
-
-/* client_key may be a token's, which signs messages and cannot serve TLS here: TLS then does without. */
-void remote_transport(struct ca_settings *settings);
 
 #endif

@@ -23,15 +23,11 @@ struct ca {
 static void
 cfssl_close(struct ca *ca)
 {
-	if (ca == NULL)
-		return;
 	remote_close(&ca->remote);
 	OPENSSL_cleanse(ca->key, sizeof ca->key);
 	free(ca->profile);
 	free(ca);
 }
-
-DEFINE_CLEANUP(ca, struct ca *, cfssl_close);
 
 /* Hexadecimal, as cfssl's own "auth_keys" hold it. */
 static int
@@ -57,23 +53,22 @@ name_authority(struct ca *ca)
 }
 
 static int
-cfssl_open(const struct ca_settings *settings, struct ca **out, struct err *e)
+open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 {
-	CLEANUP(ca) struct ca *ca = calloc(1, sizeof *ca);
-
-	if (ca == NULL)
-		return err_set(e, ERR_NOMEM, "no memory for a CA");
-	if (remote_open(&ca->remote, settings, e) != 0)
-		return -1;
-	if (remote_need(&ca->remote, "url", settings->url, e) != 0 ||
-	    remote_need(&ca->remote, "secret_file", settings->secret_file, e) != 0 || read_key(ca, e) != 0)
+	if (remote_need(&ca->remote, "secret_file", settings->secret_file, e) != 0 || read_key(ca, e) != 0)
 		return -1;
 	if (settings->profile != NULL && (ca->profile = strdup(settings->profile)) == NULL)
 		return err_set(e, ERR_NOMEM, "no memory for a CA");
 	name_authority(ca);
-	*out = ca;
-	ca = NULL;
 	return 0;
+}
+
+static int
+cfssl_open(const struct ca_settings *settings, struct ca **out, struct err *e)
+{
+	static const struct remote_kind kind = { sizeof(struct ca), false, open_parts, cfssl_close };
+
+	return remote_make(&kind, settings, out, e);
 }
 
 /* cfssl's names of attribute types; it knows no others. */
@@ -214,8 +209,6 @@ revoke_as(struct ca *ca, const char *decimal, const char *authority, int reason,
 	else
 		(void)snprintf(code, sizeof code, "%d", reason);
 	document = json_pack("{s:s, s:s, s:s}", "serial", decimal, "authority_key_id", authority, "reason", code);
-	if (document == NULL)
-		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
 	call.document = document;
 	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
 		return -1;
@@ -236,12 +229,13 @@ revoke_as(struct ca *ca, const char *decimal, const char *authority, int reason,
  * has, records its certificates under an empty authority.
  */
 static int
-cfssl_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, struct err *e)
+cfssl_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
 {
 	char decimal[REMOTE_DECIMAL_MAX];
 	int rc;
 
 	(void)cert;
+	(void)now_s;
 	if (remote_reason_check(&ca->remote, reason, e) != 0 || remote_serial_decimal(serial, decimal, e) != 0)
 		return -1;
 	rc = revoke_as(ca, decimal, ca->authority_key_id, reason, e);
@@ -260,8 +254,6 @@ cfssl_check(struct ca *ca, struct err *e)
 	struct remote_json_call call = { .method = "POST", .path = "/api/v1/cfssl/info", .document = document };
 	const char *pem;
 
-	if (document == NULL)
-		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
 	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
 		return -1;
 	body = remote_json(&ca->remote, &answer, e);
@@ -274,12 +266,6 @@ cfssl_check(struct ca *ca, struct err *e)
 	return remote_is_issuer(&ca->remote, pem, e);
 }
 
-static const STACK_OF(X509) *
-cfssl_chain(const struct ca *ca)
-{
-	return remote_chain(&ca->remote);
-}
-
 const struct ca_ops ca_cfssl = {
 	.type = "cfssl",
 	.remote = true,
@@ -287,6 +273,6 @@ const struct ca_ops ca_cfssl = {
 	.issue = cfssl_issue,
 	.revoke = cfssl_revoke,
 	.check = cfssl_check,
-	.chain = cfssl_chain,
+	.chain = remote_chain,
 	.close = cfssl_close,
 };

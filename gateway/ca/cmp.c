@@ -27,8 +27,6 @@
 static void
 cmp_close(struct ca *ca)
 {
-	if (ca == NULL)
-		return;
 	remote_close(&ca->remote);
 	buf_free(&ca->reference);
 	x509_stack_free(ca->own);
@@ -36,8 +34,6 @@ cmp_close(struct ca *ca)
 	X509_STORE_free(ca->signers);
 	free(ca);
 }
-DEFINE_CLEANUP(ca, struct ca *, cmp_close);
-
 static bool
 has_purpose(X509 *cert, const char *oid)
 {
@@ -75,13 +71,8 @@ open_signature(struct ca *ca, const struct ca_settings *settings, struct err *e)
 {
 	int i;
 
-	if (remote_need(&ca->remote, "client_cert", settings->client_cert, e) != 0 ||
-	    remote_need(&ca->remote, "client_key", settings->client_key, e) != 0)
+	if (remote_signer(&ca->remote, settings, &ca->own, &ca->key, e) != 0)
 		return -1;
-	if (x509_load_file(settings->client_cert, &ca->own, e) != 0 || key_open(settings->client_key, &ca->key, e) != 0)
-		return err_prefix(e, "%s", ca->remote.name);
-	if (X509_check_private_key(sk_X509_value(ca->own, 0), ca->key) != 1)
-		return err_set(e, ERR_MALFORMED, "%s: client_key is not client_cert's", ca->remote.name);
 	ca->signers = X509_STORE_new();
 	if (ca->signers == NULL)
 		return err_ossl(e, ERR_NOMEM, "CMP");
@@ -106,29 +97,19 @@ open_secret(struct ca *ca, const struct ca_settings *settings, struct err *e)
 static int
 open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 {
-	struct ca_settings transport = *settings;
 	bool signature = settings->auth == NULL ? settings->secret_file == NULL : strcmp(settings->auth, "signature") == 0;
 
 	if (settings->auth != NULL && !signature && strcmp(settings->auth, "secret") != 0)
-		return err_set(e, ERR_MALFORMED, "ca %s: auth is \"secret\" or \"signature\"", settings->name);
-	remote_transport(&transport);
-	if (remote_open(&ca->remote, &transport, e) != 0 || remote_need(&ca->remote, "url", settings->url, e) != 0)
-		return -1;
+		return err_set(e, ERR_MALFORMED, "%s: auth is \"secret\" or \"signature\"", ca->remote.name);
 	return signature ? open_signature(ca, settings, e) : open_secret(ca, settings, e);
 }
 
 static int
 cmp_open(const struct ca_settings *settings, struct ca **out, struct err *e)
 {
-	CLEANUP(ca) struct ca *ca = calloc(1, sizeof *ca);
+	static const struct remote_kind kind = { sizeof(struct ca), true, open_parts, cmp_close };
 
-	if (ca == NULL)
-		return err_set(e, ERR_NOMEM, "no memory for a CA");
-	if (open_parts(ca, settings, e) != 0)
-		return -1;
-	*out = ca;
-	ca = NULL;
-	return 0;
+	return remote_make(&kind, settings, out, e);
 }
 
 /* --- tickets ---------------------------------------------------------------- */
@@ -217,7 +198,10 @@ is_protected(const struct cmp_exchange *x)
 	return held;
 }
 
-/* RFC 4210, section 5.2.3: what a rejection means for trying again. 1: whether something was issued is open. */
+/*
+ * RFC 4210, section 5.2.3: what a rejection means for trying again. 1: whether something was issued is open. An error message
+ * answers a poll, not the request: the CA may have answered that before, to a poll whose answer nobody got.
+ */
 static int
 rejection(const struct cmp_exchange *x, struct err *e)
 {
@@ -243,6 +227,10 @@ rejection(const struct cmp_exchange *x, struct err *e)
 	if (!is_protected(x))
 		return err_set(e, ERR_UPSTREAM, "%s: it refuses, and does not prove that it is the CA; check our secret or "
 			"certificate: %s", x->ca->remote.name, words);
+	if (x->polling && x->last_answer == CMP_BODY_ERROR) {
+		(void)err_set(e, ERR_UPSTREAM, "%s: it does not know what we poll for: %s", x->ca->remote.name, words);
+		return 1;
+	}
 	return err_set(e, ERR_DENIED, "%s: it refuses: %s", x->ca->remote.name, words);
 }
 
@@ -277,29 +265,18 @@ wait_for(struct cmp_exchange *x, struct ca_answer *out)
 	return 0;
 }
 
-static int revoke_serial(struct ca *ca, const char *serial, int reason, struct err *e);
-
 /*
- * A certificate came. Of another key: it is nobody's here, so it is revoked at once. Refused for anything else: the
- * CA was told, and the caller has it to keep and to revoke. Accepted without an answer to the confirmation:
- * the CA may take it back.
+ * A certificate came. Of another key: our refusal in certConf is all that is said, since a CA that gives one certificate twice
+ * gives somebody's good one, which a revocation would take away. Refused for anything else: the CA was told, and the caller has
+ * it to keep and to revoke. Accepted without an answer to the confirmation: the CA may take it back.
  */
 static int
 judge_cert(struct cmp_exchange *x, bool complete, struct ca_answer *out, struct err *e)
 {
 	struct ca_answer answer = { 0 };
-	char serial[SERIAL_HEX_MAX];
-	CLEANUP(X509) X509 *cert = NULL;
-	struct err ignored;
 
-	if (remote_take_der(&x->ca->remote, buf_bytes(&x->cert), x->request, &answer, e) != 0) {
-		if (e->code == ERR_DENIED && x509_from_der(buf_bytes(&x->cert), &cert, &ignored) == 0 &&
-		    x509_serial_hex(cert, serial, &ignored) == 0)
-			return err_set(e, ERR_DENIED, "%s: it sent a certificate of another key, %s, which is %s",
-				x->ca->remote.name, serial,
-				revoke_serial(x->ca, serial, 0, &ignored) == 0 ? "revoked" : "not revoked");
+	if (remote_take_der(&x->ca->remote, buf_bytes(&x->cert), x->request, &answer, e) != 0)
 		return -1;
-	}
 	if (x->accepted && !complete) {
 		(void)err_set(e, ERR_UPSTREAM, "%s: it issued %s, and how it took our confirmation is not known",
 			x->ca->remote.name, answer.serial);
@@ -355,21 +332,12 @@ run(struct cmp_exchange *x, struct ca_answer *out, struct err *e)
 }
 
 static int
-need_csr(const struct ca *ca, const struct ca_request *request, struct err *e)
-{
-	if (request->csr.len == 0)
-		return err_set(e, ERR_UNSUPPORTED, "%s: it wants the device's own request, and a key made here has none",
-			ca->remote.name);
-	return 0;
-}
-
-static int
 cmp_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e)
 {
 	struct cmp_exchange x = { .ca = ca, .request = request };
 	int result;
 
-	if (need_csr(ca, request, e) != 0 || name_transaction(request, x.ticket.id, e) != 0)
+	if (remote_need_csr(&ca->remote, request, e) != 0 || name_transaction(request, x.ticket.id, e) != 0)
 		return -1;
 	result = run(&x, out, e);
 	cmp_exchange_end(&x);
@@ -383,7 +351,7 @@ cmp_poll(struct ca *ca, const struct ca_request *request, const char *reference,
 	struct cmp_exchange x = { .ca = ca, .request = request, .polling = true };
 	int result;
 
-	if (need_csr(ca, request, e) != 0 || cmp_ticket_read(reference, &x.ticket, e) != 0)
+	if (remote_need_csr(&ca->remote, request, e) != 0 || cmp_ticket_read(reference, &x.ticket, e) != 0)
 		return -1;
 	result = run(&x, out, e);
 	if (result == 0 && out->state == CA_UNKNOWN && x.messages == 1 && x.sent == CMP_LOST) {
@@ -429,11 +397,13 @@ revoked(struct cmp_exchange *x, struct err *e)
 }
 
 static int
-revoke_serial(struct ca *ca, const char *serial, int reason, struct err *e)
+cmp_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
 {
 	struct cmp_exchange x = { .ca = ca };
 	int result = -1;
 
+	(void)cert;
+	(void)now_s;
 	if (random_octets(x.ticket.id, sizeof x.ticket.id, e) == 0 && cmp_exchange_begin(&x, e) == 0 &&
 	    set_revoked(&x, serial, e) == 0) {
 		if (OSSL_CMP_CTX_set_option(x.ctx, OSSL_CMP_OPT_REVOCATION_REASON, reason) != 1)
@@ -445,25 +415,6 @@ revoke_serial(struct ca *ca, const char *serial, int reason, struct err *e)
 	return result == 0 ? 0 : name(ca, e);
 }
 
-static int
-cmp_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, struct err *e)
-{
-	(void)cert;
-	return revoke_serial(ca, serial, reason, e);
-}
-
-static int
-cmp_check(struct ca *ca, struct err *e)
-{
-	return remote_reach(&ca->remote, e);
-}
-
-static const STACK_OF(X509) *
-cmp_chain(const struct ca *ca)
-{
-	return remote_chain(&ca->remote);
-}
-
 const struct ca_ops ca_cmp = {
 	.type = "cmp",
 	.remote = true,
@@ -471,7 +422,7 @@ const struct ca_ops ca_cmp = {
 	.issue = cmp_issue,
 	.poll = cmp_poll,
 	.revoke = cmp_revoke,
-	.check = cmp_check,
-	.chain = cmp_chain,
+	.check = remote_reach,
+	.chain = remote_chain,
 	.close = cmp_close,
 };

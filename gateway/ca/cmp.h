@@ -58,6 +58,7 @@ struct cmp_exchange {
 	/* what came of it */
 	enum cmp_sent sent;
 	int last_type;           /* of the last message sent */
+	int last_answer;         /* of the last one that came */
 	size_t messages;
 	int64_t check_after_s;
 	int64_t retry_s;

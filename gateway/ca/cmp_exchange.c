@@ -114,6 +114,7 @@ transfer(OSSL_CMP_CTX *ctx, const OSSL_CMP_MSG *request)
 	outbound_answer_free(&http);
 	if (x->sent != CMP_ANSWERED)
 		return NULL;
+	x->last_answer = OSSL_CMP_MSG_get_bodytype(answer);
 	if (first && x->polling && take_poll_answer(x, answer) != 0)
 		return NULL;
 	given = answer;

@@ -24,16 +24,12 @@ struct ca {
 static void
 ejbca_close(struct ca *ca)
 {
-	if (ca == NULL)
-		return;
 	remote_close(&ca->remote);
 	free(ca->profile);
 	free(ca->end_entity_profile);
 	free(ca->authority);
 	free(ca);
 }
-
-DEFINE_CLEANUP(ca, struct ca *, ejbca_close);
 
 /* RFC 3986, section 2.3: everything but unreserved characters. */
 static void
@@ -82,14 +78,9 @@ copy(const struct ca *ca, const char *what, const char *from, char **to, struct 
 }
 
 static int
-ejbca_open(const struct ca_settings *settings, struct ca **out, struct err *e)
+open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 {
-	CLEANUP(ca) struct ca *ca = calloc(1, sizeof *ca);
-
-	if (ca == NULL)
-		return err_set(e, ERR_NOMEM, "no memory for a CA");
-	if (remote_open(&ca->remote, settings, e) != 0 || remote_need(&ca->remote, "url", settings->url, e) != 0 ||
-	    remote_need(&ca->remote, "client_cert (EJBCA knows its administrators by certificate)", settings->client_cert,
+	if (remote_need(&ca->remote, "client_cert (EJBCA knows its administrators by certificate)", settings->client_cert,
 		    e) != 0 ||
 	    remote_need(&ca->remote, "client_key", settings->client_key, e) != 0 ||
 	    remote_need(&ca->remote, "secret_file (what enrollment codes are made from)", settings->secret_file, e) != 0)
@@ -99,9 +90,15 @@ ejbca_open(const struct ca_settings *settings, struct ca **out, struct err *e)
 	    copy(ca, "authority (the CA's name there)", settings->authority, &ca->authority, e) != 0 ||
 	    name_issuer(ca, e) != 0)
 		return -1;
-	*out = ca;
-	ca = NULL;
 	return 0;
+}
+
+static int
+ejbca_open(const struct ca_settings *settings, struct ca **out, struct err *e)
+{
+	static const struct remote_kind kind = { sizeof(struct ca), false, open_parts, ejbca_close };
+
+	return remote_make(&kind, settings, out, e);
 }
 
 /* The enrollment code of one request's end entity: nobody else's, and found again after a restart. */
@@ -225,8 +222,6 @@ ejbca_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *o
 		"certificate_authority_name", ca->authority, "username", request->request_id, "password", password,
 		"include_chain", 0);
 	OPENSSL_cleanse(password, sizeof password);
-	if (document == NULL)
-		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
 	call.document = document;
 	rc = remote_json_once(&ca->remote, &call, &answer, e);
 	if (rc != 0)
@@ -249,8 +244,6 @@ search(struct ca *ca, const char *user, int max, json_t **body, struct err *e)
 		"QUERY", "value", user, "operation", "EQUAL")) != 0)
 		return err_set(e, ERR_NOMEM, "%s: no memory for a search", ca->remote.name);
 	document = json_pack("{s:i, s:O}", "max_number_of_results", max, "criteria", criteria);
-	if (document == NULL)
-		return err_set(e, ERR_NOMEM, "%s: no memory for a search", ca->remote.name);
 	call.document = document;
 	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
 		return -1;
@@ -323,6 +316,22 @@ poll_by_name(struct ca *ca, const struct ca_request *request, struct ca_answer *
 	return 0;
 }
 
+/*
+ * What an approval was refused for that was finalized before, by a call whose answer nobody got (the process ended):
+ * there is a certificate then.
+ */
+static bool
+was_finalized(struct ca *ca, const struct ca_request *request, struct ca_answer *out)
+{
+	struct ca_answer found = { 0 };
+	struct err none;
+
+	if (look_for(ca, request, &found, &none) != 0 || found.state != CA_ISSUED)
+		return false;
+	*out = found;
+	return true;
+}
+
 static int
 ejbca_poll(struct ca *ca, const struct ca_request *request, const char *reference, struct ca_answer *out,
 	struct err *e)
@@ -343,18 +352,17 @@ ejbca_poll(struct ca *ca, const struct ca_request *request, const char *referenc
 	(void)snprintf(path, sizeof path, API "/%s/finalize", reference);
 	document = json_pack("{s:s, s:s}", "password", password, "response_format", "DER");
 	OPENSSL_cleanse(password, sizeof password);
-	if (document == NULL)
-		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
 	call.path = path;
 	call.document = document;
 	rc = remote_json_once(&ca->remote, &call, &answer, e);
 	if (rc != 0)
 		return rc < 0 ? -1 : remote_unknown(out, "");
-	return conclude(ca, request, &answer, reference, out, e);
+	rc = conclude(ca, request, &answer, reference, out, e);
+	return rc != 0 && e->code == ERR_DENIED && was_finalized(ca, request, out) ? 0 : rc;
 }
 
 static int
-ejbca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, struct err *e)
+ejbca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
 {
 	static const char *const reasons[] = { "UNSPECIFIED", "KEY_COMPROMISE", "CA_COMPROMISE", "AFFILIATION_CHANGED",
 		"SUPERSEDED", "CESSATION_OF_OPERATION", "CERTIFICATE_HOLD", NULL, "REMOVE_FROM_CRL", "PRIVILEGES_WITHDRAWN",
@@ -365,6 +373,7 @@ ejbca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, s
 	char decimal[REMOTE_DECIMAL_MAX];
 
 	(void)cert;
+	(void)now_s;
 	if (reason < 0 || (size_t)reason >= sizeof reasons / sizeof reasons[0] || reasons[reason] == NULL)
 		return err_set(e, ERR_MALFORMED, "%s: there is no reason %d", ca->remote.name, reason);
 	if (remote_serial_decimal(serial, decimal, e) != 0)
@@ -405,12 +414,6 @@ ejbca_check(struct ca *ca, struct err *e)
 	return 0;
 }
 
-static const STACK_OF(X509) *
-ejbca_chain(const struct ca *ca)
-{
-	return remote_chain(&ca->remote);
-}
-
 const struct ca_ops ca_ejbca = {
 	.type = "ejbca",
 	.remote = true,
@@ -420,6 +423,6 @@ const struct ca_ops ca_ejbca = {
 	.reconcile = ejbca_reconcile,
 	.revoke = ejbca_revoke,
 	.check = ejbca_check,
-	.chain = ejbca_chain,
+	.chain = remote_chain,
 	.close = ejbca_close,
 };

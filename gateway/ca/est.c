@@ -26,15 +26,11 @@ struct ca {
 static void
 est_close(struct ca *ca)
 {
-	if (ca == NULL)
-		return;
 	remote_close(&ca->remote);
 	buf_free(&ca->path);
 	buf_free_secret(&ca->authorization);
 	free(ca);
 }
-DEFINE_CLEANUP(ca, struct ca *, est_close);
-
 /* RFC 7617: "user:password" in base64. */
 static void
 put_basic(struct ca *ca, const char *user)
@@ -53,8 +49,6 @@ open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 {
 	bool with_user = settings->user != NULL && settings->user[0] != '\0';
 
-	if (remote_open(&ca->remote, settings, e) != 0 || remote_need(&ca->remote, "url", settings->url, e) != 0)
-		return -1;
 	if (with_user != (ca->remote.secret.len != 0))
 		return err_set(e, ERR_MALFORMED, "%s: user and secret_file belong together", ca->remote.name);
 	if (!with_user && remote_need(&ca->remote, "client_cert", settings->client_cert, e) != 0)
@@ -76,15 +70,9 @@ open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 static int
 est_open(const struct ca_settings *settings, struct ca **out, struct err *e)
 {
-	CLEANUP(ca) struct ca *ca = calloc(1, sizeof *ca);
+	static const struct remote_kind kind = { sizeof(struct ca), false, open_parts, est_close };
 
-	if (ca == NULL)
-		return err_set(e, ERR_NOMEM, "no memory for a CA");
-	if (open_parts(ca, settings, e) != 0)
-		return -1;
-	*out = ca;
-	ca = NULL;
-	return 0;
+	return remote_make(&kind, settings, out, e);
 }
 
 /* What stands for a request: its own octets' digest. */
@@ -93,10 +81,7 @@ reference_of(const struct ca *ca, const struct ca_request *request, char out[REF
 {
 	uint8_t hash[32];
 
-	if (request->csr.len == 0)
-		return err_set(e, ERR_UNSUPPORTED, "%s: it wants the device's own request, and a key made here has none",
-			ca->remote.name);
-	if (sha256(request->csr, hash, e) != 0)
+	if (remote_need_csr(&ca->remote, request, e) != 0 || sha256(request->csr, hash, e) != 0)
 		return -1;
 	memcpy(out, REFERENCE_PREFIX, sizeof REFERENCE_PREFIX - 1);
 	hex_encode(bytes_of(hash, sizeof hash), out + sizeof REFERENCE_PREFIX - 1);
@@ -175,6 +160,11 @@ est_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *out
 		result = take_certs(ca, &answer, request, out, e);
 	else
 		result = remote_status(&ca->remote, &answer, NULL, &retry_s, e);
+	/* Nothing says that certificates of other keys were meant for us, so ours may have been made and lost. */
+	if (result < 0 && answer.status == 200) {
+		e->code = ERR_UPSTREAM;
+		result = 1;
+	}
 	outbound_answer_free(&answer);
 	return result > 0 ? remote_unknown(out, reference) : result;
 }
@@ -208,7 +198,8 @@ est_reconcile(struct ca *ca, const struct ca_request *request, const char *refer
 {
 	struct ca_answer answer = { 0 };
 
-	if (check_reference(ca, request, reference, e) != 0)
+	/* None: the gateway died before it could record one. */
+	if (reference[0] != '\0' && check_reference(ca, request, reference, e) != 0)
 		return -1;
 	if (est_issue(ca, request, &answer, e) != 0) {
 		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_UPSTREAM;
@@ -222,18 +213,6 @@ est_reconcile(struct ca *ca, const struct ca_request *request, const char *refer
 	return 0;
 }
 
-static int
-est_check(struct ca *ca, struct err *e)
-{
-	return remote_reach(&ca->remote, e);
-}
-
-static const STACK_OF(X509) *
-est_chain(const struct ca *ca)
-{
-	return remote_chain(&ca->remote);
-}
-
 const struct ca_ops ca_est = {
 	.type = "est",
 	.remote = true,
@@ -241,7 +220,7 @@ const struct ca_ops ca_est = {
 	.issue = est_issue,
 	.poll = est_poll,
 	.reconcile = est_reconcile,
-	.check = est_check,
-	.chain = est_chain,
+	.check = remote_reach,
+	.chain = remote_chain,
 	.close = est_close,
 };

@@ -75,7 +75,6 @@ decode_text(struct bytes in, char out[PKCS11_VALUE_MAX], struct err *e)
 static int
 take_attribute(struct pkcs11_uri *uri, struct bytes name, struct bytes value, bool query, struct err *e)
 {
-	static const char file[] = "file:";
 	char shown[40];
 
 	if (!query && bytes_equal_text(name, "token"))
@@ -88,13 +87,10 @@ take_attribute(struct pkcs11_uri *uri, struct bytes name, struct bytes value, bo
 		return 0;
 	if (query && bytes_equal_text(name, "module-path"))
 		return decode_text(value, uri->module, e);
-	if (query && bytes_equal_text(name, "pin-source")) {
-		if (value.len >= sizeof file - 1 && memcmp(value.at, file, sizeof file - 1) == 0)
-			value = bytes_of(value.at + sizeof file - 1, value.len - (sizeof file - 1));
-		return decode_text(value, uri->pin_file, e);
-	}
+	if (query && bytes_equal_text(name, "pin-source"))
+		return decode_text(value, uri->pin_source, e);
 	if (query && bytes_equal_text(name, "pin-value"))
-		return err_set(e, ERR_UNSUPPORTED, "a PIN belongs in a file (pin-source), not in a URI");
+		return err_set(e, ERR_UNSUPPORTED, "a PIN belongs elsewhere (pin-source), not in a URI");
 	text_escape(shown, sizeof shown, name);
 	return err_set(e, ERR_UNSUPPORTED, "attribute \"%s\"", shown);
 }
@@ -124,14 +120,16 @@ take_attributes(struct pkcs11_uri *uri, struct bytes text, uint8_t separator, bo
 static int
 check_uri(const struct pkcs11_uri *uri, struct err *e)
 {
+	const char *pin = secret_path_of(uri->pin_source);
+
 	if (uri->token[0] == '\0')
 		return err_set(e, ERR_MALFORMED, "it names no token");
 	if (uri->object[0] == '\0' && uri->id_len == 0)
 		return err_set(e, ERR_MALFORMED, "it names neither object nor id");
 	if (uri->module[0] != '/')
 		return err_set(e, ERR_MALFORMED, "module-path is not an absolute path");
-	if (uri->pin_file[0] != '/')
-		return err_set(e, ERR_MALFORMED, "pin-source is not an absolute path");
+	if (pin != NULL && pin[0] != '/')
+		return err_set(e, ERR_MALFORMED, "pin-source is not an absolute path, nor credential: or env:");
 	return 0;
 }
 
@@ -223,14 +221,14 @@ token_of(const struct module *module, const char *label, PKCS11_SLOT **out, stru
 }
 
 static int
-log_in(PKCS11_SLOT *slot, const char *pin_file, struct err *e)
+log_in(PKCS11_SLOT *slot, const char *pin_source, struct err *e)
 {
 	CLEANUP(secret_buf) struct buf pin = { 0 };
 	int there = 0;
 
 	if (PKCS11_is_logged_in(slot, 0, &there) == 0 && there != 0)
 		return 0;
-	if (secret_file_read(pin_file, &pin, e) != 0)
+	if (secret_file_read(pin_source, &pin, e) != 0)
 		return -1;
 	return PKCS11_login(slot, 0, buf_text(&pin)) == 0 ? 0 : failed("the token refuses the login", e);
 }
@@ -280,7 +278,7 @@ key_pkcs11_open(const char *text, EVP_PKEY **out, struct err *e)
 	if (result == 0)
 		result = token_of(module, uri.token, &slot, e);
 	if (result == 0)
-		result = log_in(slot, uri.pin_file, e);
+		result = log_in(slot, uri.pin_source, e);
 	if (result == 0)
 		result = key_of(slot, &uri, &key, e);
 	(void)pthread_mutex_unlock(&lock);

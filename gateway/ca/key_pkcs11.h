@@ -15,13 +15,13 @@
 
 /*
  * The parts of a "pkcs11:" URI (RFC 7512) that name a key here. token, and object or id or both, must be there, and
- * module-path and pin-source in the query; "pin-source=file:/path" or a path alone.
+ * module-path and pin-source in the query; "pin-source=file:/path", a path alone, "credential:NAME" or "env:NAME".
  */
 struct pkcs11_uri {
 	char token[PKCS11_VALUE_MAX], object[PKCS11_VALUE_MAX]; /* "": not named */
 	uint8_t id[PKCS11_VALUE_MAX];
 	size_t id_len;
-	char module[PKCS11_VALUE_MAX], pin_file[PKCS11_VALUE_MAX];
+	char module[PKCS11_VALUE_MAX], pin_source[PKCS11_VALUE_MAX];
 };
 
 /* ERR_MALFORMED, ERR_LIMIT; ERR_UNSUPPORTED for an attribute that is not one of these, pin-value among them. */
@@ -29,7 +29,7 @@ MUST_USE int pkcs11_uri_parse(const char *uri, struct pkcs11_uri *out, struct er
 
 /*
  * The key of key_open(): the token is found by its label, logged into once, and exactly one of its private keys fits.
- * The PIN file is as secret_file_read() wants it. Any number of threads may sign with the key.
+ * The PIN is as secret_file_read() wants it. Any number of threads may sign with the key.
  * ERR_UPSTREAM says what was not found, or what the token said.
  */
 MUST_USE int key_pkcs11_open(const char *uri, EVP_PKEY **out, struct err *e);

@@ -2,7 +2,9 @@
 #include "gateway/ca/remote.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <openssl/bn.h>
 #include <openssl/err.h>
@@ -33,7 +35,25 @@ remote_open(struct remote *remote, const struct ca_settings *settings, struct er
 		return err_prefix(e, "%s", remote->name);
 	if (settings->secret_file != NULL && secret_file_read(settings->secret_file, &remote->secret, e) != 0)
 		return err_prefix(e, "%s", remote->name);
-	return settings->url == NULL ? 0 : outbound_open(&client, &remote->client, e);
+	return remote_need(remote, "url", settings->url, e) != 0 ? -1 : outbound_open(&client, &remote->client, e);
+}
+
+int
+remote_make(const struct remote_kind *kind, const struct ca_settings *settings, struct ca **out, struct err *e)
+{
+	struct ca_settings transport = *settings;
+	struct ca *ca = calloc(1, kind->size);
+
+	if (ca == NULL)
+		return err_set(e, ERR_NOMEM, "no memory for a CA");
+	if (kind->signs && settings->client_key != NULL && strncasecmp(settings->client_key, "pkcs11:", 7) == 0)
+		transport.client_cert = transport.client_key = NULL;
+	if (remote_open((void *)ca, &transport, e) != 0 || kind->parts(ca, settings, e) != 0) {
+		kind->close(ca);
+		return -1;
+	}
+	*out = ca;
+	return 0;
 }
 
 void
@@ -45,15 +65,34 @@ remote_close(struct remote *remote)
 }
 
 const STACK_OF(X509) *
-remote_chain(const struct remote *remote)
+remote_chain(const struct ca *ca)
 {
+	const struct remote *remote = (const void *)ca;
+
 	return remote->chain;
 }
 
 int
-remote_reach(struct remote *remote, struct err *e)
+remote_reach(struct ca *ca, struct err *e)
 {
+	struct remote *remote = (void *)ca;
+
 	return outbound_reach(remote->client, NULL, e);
+}
+
+int
+remote_signer(const struct remote *remote, const struct ca_settings *settings, STACK_OF(X509) **certs, EVP_PKEY **key,
+	struct err *e)
+{
+	if (remote_need(remote, "client_cert", settings->client_cert, e) != 0 ||
+	    remote_need(remote, "client_key", settings->client_key, e) != 0)
+		return -1;
+	if (x509_load_file(settings->client_cert, certs, e) != 0 || key_open(settings->client_key, key, e) != 0)
+		return err_prefix(e, "%s", remote->name);
+	if (X509_check_private_key(sk_X509_value(*certs, 0), *key) == 1)
+		return 0;
+	ERR_clear_error();
+	return err_set(e, ERR_MALFORMED, "%s: client_key is not client_cert's", remote->name);
 }
 
 int
@@ -169,16 +208,26 @@ remote_is_issuer(const struct remote *remote, const char *pem, struct err *e)
 		name);
 }
 
+/* Nothing in such an answer says which request it is for: one that does not fit may be another's, and ours be lost. */
+static int
+issued(const struct remote *remote, X509 *cert, const struct ca_request *request, const char *reference,
+	struct ca_answer *out, struct err *e)
+{
+	if (cert == NULL)
+		(void)err_set(e, ERR_UPSTREAM, "%s: it says that it issued, and sent no certificate that can be read", remote->name);
+	else if (take(remote, cert, request, out, e) == 0)
+		return 0;
+	e->code = ERR_UPSTREAM;
+	return remote_unknown(out, reference);
+}
+
 int
 remote_issued_pem(const struct remote *remote, const char *pem, const struct ca_request *request,
 	const char *reference, struct ca_answer *out, struct err *e)
 {
 	CLEANUP(X509) X509 *cert = pem == NULL ? NULL : read_pem(bytes_of_text(pem));
 
-	if (cert != NULL)
-		return take(remote, cert, request, out, e);
-	(void)err_set(e, ERR_UPSTREAM, "%s: it says that it issued, and sent no PEM certificate", remote->name);
-	return remote_unknown(out, reference);
+	return issued(remote, cert, request, reference, out, e);
 }
 
 int
@@ -187,10 +236,7 @@ remote_issued_der(const struct remote *remote, struct bytes der, const struct ca
 {
 	CLEANUP(X509) X509 *cert = NULL;
 
-	if (x509_from_der(der, &cert, e) == 0)
-		return take(remote, cert, request, out, e);
-	(void)err_set(e, ERR_UPSTREAM, "%s: it says that it issued, and sent no certificate", remote->name);
-	return remote_unknown(out, reference);
+	return issued(remote, x509_from_der(der, &cert, e) == 0 ? cert : NULL, request, reference, out, e);
 }
 
 static int
@@ -200,22 +246,18 @@ append_json(const char *at, size_t len, void *out)
 	return 0;
 }
 
-static inline void
-document_auto(struct buf *document)
-{
-	buf_free_secret(document);
-}
-
 /* 0, 1 or -1 as remote_call_once(). */
 static int
 call_json(struct remote *remote, const struct remote_json_call *call, bool once, struct outbound_answer *out,
 	struct err *e)
 {
-	CLEANUP(document) struct buf body = { 0 };
+	CLEANUP(secret_buf) struct buf body = { 0 };
 	struct outbound_header headers[3] = { { "Accept", "application/json" } };
 	struct outbound_request request = { .method = call->method, .path_or_url = call->path, .headers = headers,
 		.header_count = 1 };
 
+	if (call->document == NULL && strcmp(call->method, "POST") == 0)
+		return err_set(e, ERR_NOMEM, "%s: no memory for a request", remote->name);
 	if (call->header != NULL)
 		headers[request.header_count++] = *call->header;
 	if (call->document != NULL) {
@@ -272,6 +314,20 @@ remote_holds_secret(const struct remote *remote, const char *words)
 	return remote->secret.len != 0 && memmem(words, strlen(words), remote->secret.at, remote->secret.len) != NULL;
 }
 
+/*
+ * Envoy's 503 for a connection to the service that ended: "upstream connect error or disconnect/reset before headers. reset
+ * reason: connection termination". The service had the request, unless it could not be connected to.
+ */
+static bool
+was_cut_off(const struct outbound_answer *answer)
+{
+	static const char cut[] = "disconnect/reset before headers", unconnected[] = "connection failure";
+	struct bytes body = buf_bytes(&answer->body);
+
+	return answer->status == 503 && body.len != 0 && memmem(body.at, body.len, cut, sizeof cut - 1) != NULL &&
+		memmem(body.at, body.len, unconnected, sizeof unconnected - 1) == NULL;
+}
+
 int
 remote_status(const struct remote *remote, const struct outbound_answer *answer, const char *words, int64_t *retry_s,
 	struct err *e)
@@ -281,7 +337,7 @@ remote_status(const struct remote *remote, const struct outbound_answer *answer,
 	text_escape(shown, sizeof shown, words == NULL || remote_holds_secret(remote, words) ? bytes_of_text("") :
 		bytes_of_text(words));
 	*retry_s = answer->retry_after_s;
-	switch (answer->status) {
+	switch (was_cut_off(answer) ? 0 : answer->status) {
 	case 301:
 	case 307:
 	case 308:
@@ -379,11 +435,19 @@ remote_sans(const struct cert_spec *spec, enum spec_san_type type, struct buf *o
 }
 
 int
-remote_csr_pem(const struct remote *remote, const struct ca_request *request, struct buf *out, struct err *e)
+remote_need_csr(const struct remote *remote, const struct ca_request *request, struct err *e)
 {
 	if (request->csr.len == 0)
 		return err_set(e, ERR_UNSUPPORTED, "%s: it wants the device's own request, and a key made here has none",
 			remote->name);
+	return 0;
+}
+
+int
+remote_csr_pem(const struct remote *remote, const struct ca_request *request, struct buf *out, struct err *e)
+{
+	if (remote_need_csr(remote, request, e) != 0)
+		return -1;
 	buf_append_text(out, "-----BEGIN CERTIFICATE REQUEST-----\n");
 	base64_encode(out, request->csr, 64);
 	buf_append_text(out, "-----END CERTIFICATE REQUEST-----\n");

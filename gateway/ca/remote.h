@@ -1,8 +1,8 @@
 /*
  * remote.h - what connectors to CAs elsewhere share. Inside gateway/ca only.
  *
- * A connector's struct ca begins with a struct remote. Calls go over
- * gateway/outbound: one deadline, one pinned CA file, no redirects, bounded answers.
+ * A connector's struct ca begins with a struct remote, so that a pointer to the one is a pointer to the other. Calls go
+ * over gateway/outbound: one deadline, one pinned CA file, no redirects, bounded answers.
  */
 #ifndef GATEWAY_CA_REMOTE_H
 #define GATEWAY_CA_REMOTE_H
@@ -19,19 +19,32 @@
 struct remote {
 	char name[REG_TEXT_MAX];  /* "ca corporate": starts every error text */
 	STACK_OF(X509) *chain;    /* what answers have to lead to; issuing certificate first */
-	struct outbound *client;  /* NULL for connectors that do not speak HTTP */
+	struct outbound *client;
 	struct buf secret;        /* of secret_file; empty: none */
 	int64_t deadline_ms;
 };
 
 DEFINE_CLEANUP(json, json_t *, json_decref);
 
-/* chain, secret and, when there is a url, the client. What was opened stays for remote_close(). */
+/* How one connector differs from others in ops->open. */
+struct remote_kind {
+	size_t size; /* of its struct ca */
+	bool signs;  /* client_key signs messages: one that stays in a token is not offered to TLS */
+	/* The rest of a struct ca whose remote is open; what it leaves behind on failure is for close. */
+	int (*parts)(struct ca *ca, const struct ca_settings *settings, struct err *e);
+	void (*close)(struct ca *ca); /* remote_close(), too, frees the struct ca itself */
+};
+MUST_USE int remote_make(const struct remote_kind *kind, const struct ca_settings *settings, struct ca **out,
+	struct err *e);
+/* What remote_make() begins with: chain, secret, client. What was opened stays for remote_close(). */
 MUST_USE int remote_open(struct remote *remote, const struct ca_settings *settings, struct err *e);
 void remote_close(struct remote *remote);
-/* For ops->chain and ops->check: the service can be reached and is the one that is pinned. */
-const STACK_OF(X509) *remote_chain(const struct remote *remote);
-MUST_USE int remote_reach(struct remote *remote, struct err *e);
+/* ops->chain, and the plainest ops->check: the service can be reached and is the one that is pinned. */
+const STACK_OF(X509) *remote_chain(const struct ca *ca);
+MUST_USE int remote_reach(struct ca *ca, struct err *e);
+/* client_cert with what stands behind it, and client_key, for messages of our own. */
+MUST_USE int remote_signer(const struct remote *remote, const struct ca_settings *settings, STACK_OF(X509) **certs,
+	EVP_PKEY **key, struct err *e);
 
 /* The PEM certificate that a service says it issues with is the chain's first. ERR_UPSTREAM */
 MUST_USE int remote_is_issuer(const struct remote *remote, const char *pem, struct err *e);
@@ -60,21 +73,21 @@ MUST_USE int remote_take_pem(const struct remote *remote, struct bytes pem, cons
 	struct ca_answer *out, struct err *e);
 
 /*
- * The certificate of an answer that says "issued". 0: *out is CA_ISSUED, or CA_UNKNOWN with this reference when there
- * is no certificate in it (one was made, and is not here). -1: ERR_DENIED, a certificate of another key. Its serial number
- * is in the text and it is left alone: the likeliest cause is an answer that was meant for somebody else, whose
- * good certificate would be revoked.
+ * The certificate of an answer that says "issued", and nothing about which request it answers. Returns 0: *out is
+ * CA_ISSUED, or CA_UNKNOWN with this reference and *e (ERR_UPSTREAM) when there is no certificate of the request's key in
+ * it: one may have been made, and is not here. The serial number of another's is in the text and it is left alone: the
+ * likeliest cause is an answer that was meant for somebody else, whose good certificate would be revoked.
  */
-MUST_USE int remote_issued_pem(const struct remote *remote, const char *pem, const struct ca_request *request,
+int remote_issued_pem(const struct remote *remote, const char *pem, const struct ca_request *request,
 	const char *reference, struct ca_answer *out, struct err *e);
-MUST_USE int remote_issued_der(const struct remote *remote, struct bytes der, const struct ca_request *request,
+int remote_issued_der(const struct remote *remote, struct bytes der, const struct ca_request *request,
 	const char *reference, struct ca_answer *out, struct err *e);
 
 /* A call with a JSON document, to any of the APIs. */
 struct remote_json_call {
 	const char *method, *path;
 	const struct outbound_header *header; /* one more; NULL: none */
-	const json_t *document;               /* NULL: no body */
+	const json_t *document;               /* NULL: no body; of a POST: none for lack of memory, ERR_NOMEM */
 };
 /* As remote_call_once(). */
 int remote_json_once(struct remote *remote, const struct remote_json_call *call, struct outbound_answer *out,
@@ -114,7 +127,9 @@ json_t *remote_time_json(int64_t at_s);
 /* Hexadecimal as x509_serial_hex() gives it to a decimal number, for APIs that name serials so. ERR_MALFORMED, ERR_NOMEM */
 #define REMOTE_DECIMAL_MAX 64
 MUST_USE int remote_serial_decimal(const char *hex, char out[REMOTE_DECIMAL_MAX], struct err *e);
-/* The CSR as PEM; ERR_UNSUPPORTED when there is none (a key made here has no request). */
+/* ERR_UNSUPPORTED when there is no CSR: a key made here has no request. */
+MUST_USE int remote_need_csr(const struct remote *remote, const struct ca_request *request, struct err *e);
+/* It as PEM. */
 MUST_USE int remote_csr_pem(const struct remote *remote, const struct ca_request *request, struct buf *out,
 	struct err *e);
 

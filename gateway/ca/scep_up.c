@@ -22,8 +22,6 @@
 static void
 scep_close(struct ca *ca)
 {
-	if (ca == NULL)
-		return;
 	remote_close(&ca->remote);
 	scep_peer_free(&ca->peer);
 	X509_free(ca->own);
@@ -34,8 +32,6 @@ scep_close(struct ca *ca)
 		(void)pthread_mutex_destroy(&ca->lock);
 	free(ca);
 }
-DEFINE_CLEANUP(ca, struct ca *, scep_close);
-
 /* --- open ----------------------------------------------------------------- */
 
 static int
@@ -45,32 +41,24 @@ open_identity(struct ca *ca, const struct ca_settings *settings, struct err *e)
 
 	if (settings->client_cert == NULL)
 		return 0;
-	if (remote_need(&ca->remote, "client_key", settings->client_key, e) != 0)
+	if (remote_signer(&ca->remote, settings, &certs, &ca->key, e) != 0)
 		return -1;
-	if (x509_load_file(settings->client_cert, &certs, e) != 0 || key_open(settings->client_key, &ca->key, e) != 0)
-		return err_prefix(e, "%s", ca->remote.name);
 	ca->own = sk_X509_shift(certs);
 	if (!EVP_PKEY_is_a(ca->key, "RSA"))
 		return err_set(e, ERR_MALFORMED, "%s: client_key must be an RSA key: SCEP encrypts to it", ca->remote.name);
-	if (X509_check_private_key(ca->own, ca->key) != 1)
-		return err_set(e, ERR_MALFORMED, "%s: client_key is not client_cert's", ca->remote.name);
 	return 0;
 }
 
 static int
 open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 {
-	struct ca_settings transport = *settings;
 	bool legacy = settings->auth != NULL && strcmp(settings->auth, "legacy") == 0;
 
 	if (settings->auth != NULL && !legacy)
-		return err_set(e, ERR_MALFORMED, "ca %s: auth is \"legacy\" or nothing", settings->name);
+		return err_set(e, ERR_MALFORMED, "%s: auth is \"legacy\" or nothing", ca->remote.name);
 	if (settings->secret_file != NULL)
-		return err_set(e, ERR_MALFORMED, "ca %s: secret_file has no place here: a challenge would be in the request, "
-			"which the device signed", settings->name);
-	remote_transport(&transport);
-	if (remote_open(&ca->remote, &transport, e) != 0 || remote_need(&ca->remote, "url", settings->url, e) != 0)
-		return -1;
+		return err_set(e, ERR_MALFORMED, "%s: secret_file has no place here: a challenge would be in the request, "
+			"which the device signed", ca->remote.name);
 	if (strpbrk(settings->url, "?#") != NULL)
 		return err_set(e, ERR_MALFORMED, "%s: url has a query, and SCEP makes its own", ca->remote.name);
 	if (settings->profile != NULL && strspn(settings->profile, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -90,15 +78,9 @@ open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 static int
 scep_open(const struct ca_settings *settings, struct ca **out, struct err *e)
 {
-	CLEANUP(ca) struct ca *ca = calloc(1, sizeof *ca);
+	static const struct remote_kind kind = { sizeof(struct ca), true, open_parts, scep_close };
 
-	if (ca == NULL)
-		return err_set(e, ERR_NOMEM, "no memory for a CA");
-	if (open_parts(ca, settings, e) != 0)
-		return -1;
-	*out = ca;
-	ca = NULL;
-	return 0;
+	return remote_make(&kind, settings, out, e);
 }
 
 /* --- one message and its answer ------------------------------------------------ */
@@ -231,10 +213,7 @@ name_transaction(const struct ca_request *request, char out[TRANSACTION], struct
 static int
 begin(struct exchange *x, const struct ca_request *request, struct err *e)
 {
-	if (request->csr.len == 0)
-		return err_set(e, ERR_UNSUPPORTED, "%s: it wants the device's own request, and a key made here has none",
-			x->ca->remote.name);
-	if (scep_identity(x->ca, request->now_s, e) != 0)
+	if (remote_need_csr(&x->ca->remote, request, e) != 0 || scep_identity(x->ca, request->now_s, e) != 0)
 		return -1;
 	return scep_peer_get(x->ca, request->now_s, &x->peer, e);
 }
@@ -343,8 +322,11 @@ scep_reconcile(struct ca *ca, const struct ca_request *request, const char *refe
 {
 	CLEANUP(scep_message) struct scep_message *reply = NULL;
 	struct exchange x = { .ca = ca };
-	int result = ask_again(&x, request, reference, &reply, e);
+	char own[TRANSACTION];
+	int result = name_transaction(request, own, e);
 
+	if (result == 0) /* no reference: the gateway died before it could record one */
+		result = ask_again(&x, request, reference[0] == '\0' ? own : reference, &reply, e);
 	if (reply != NULL && reply->status == SCEP_FAILURE && reply->fail == SCEP_BAD_CERT_ID)
 		*out = (struct ca_answer){ .state = CA_ABSENT };
 	else if (reply != NULL)
@@ -356,18 +338,6 @@ scep_reconcile(struct ca *ca, const struct ca_request *request, const char *refe
 	return -1;
 }
 
-static int
-scep_check(struct ca *ca, struct err *e)
-{
-	return remote_reach(&ca->remote, e);
-}
-
-static const STACK_OF(X509) *
-scep_chain(const struct ca *ca)
-{
-	return remote_chain(&ca->remote);
-}
-
 const struct ca_ops ca_scep = {
 	.type = "scep",
 	.remote = true,
@@ -375,7 +345,7 @@ const struct ca_ops ca_scep = {
 	.issue = scep_issue,
 	.poll = scep_poll,
 	.reconcile = scep_reconcile,
-	.check = scep_check,
-	.chain = scep_chain,
+	.check = remote_reach,
+	.chain = remote_chain,
 	.close = scep_close,
 };

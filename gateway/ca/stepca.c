@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/timefmt.h"
 #include "gateway/ca/remote.h"
 #include "gateway/ca/stepca_token.h"
 
@@ -23,8 +22,6 @@ struct ca {
 static void
 stepca_close(struct ca *ca)
 {
-	if (ca == NULL)
-		return;
 	remote_close(&ca->remote);
 	EVP_PKEY_free(ca->key);
 	OPENSSL_cleanse(ca->signer.secret, sizeof ca->signer.secret);
@@ -33,18 +30,12 @@ stepca_close(struct ca *ca)
 	free(ca);
 }
 
-DEFINE_CLEANUP(ca, struct ca *, stepca_close);
-
 static int
-stepca_open(const struct ca_settings *settings, struct ca **out, struct err *e)
+open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 {
-	CLEANUP(ca) struct ca *ca = calloc(1, sizeof *ca);
 	size_t len;
 
-	if (ca == NULL)
-		return err_set(e, ERR_NOMEM, "no memory for a CA");
-	if (remote_open(&ca->remote, settings, e) != 0 || remote_need(&ca->remote, "url", settings->url, e) != 0 ||
-	    remote_need(&ca->remote, "profile (the provisioner's name)", settings->profile, e) != 0 ||
+	if (remote_need(&ca->remote, "profile (the provisioner's name)", settings->profile, e) != 0 ||
 	    remote_need(&ca->remote, "key_file (the provisioner's private key)", settings->key_file, e) != 0)
 		return -1;
 	if (key_open(settings->key_file, &ca->key, e) != 0 ||
@@ -56,9 +47,15 @@ stepca_open(const struct ca_settings *settings, struct ca **out, struct err *e)
 		return err_set(e, ERR_NOMEM, "no memory for a CA");
 	for (len = strlen(ca->url); len > 0 && ca->url[len - 1] == '/'; len--)
 		ca->url[len - 1] = '\0';
-	*out = ca;
-	ca = NULL;
 	return 0;
+}
+
+static int
+stepca_open(const struct ca_settings *settings, struct ca **out, struct err *e)
+{
+	static const struct remote_kind kind = { sizeof(struct ca), false, open_parts, stepca_close };
+
+	return remote_make(&kind, settings, out, e);
 }
 
 /* What every token claims; the caller adds to it. NULL: no memory. */
@@ -129,19 +126,13 @@ sign_claims(const struct ca *ca, const struct ca_request *request, const char *g
 	return claims;
 }
 
-static inline void
-token_auto(struct buf *b)
-{
-	buf_free_secret(b);
-}
-
 /* One attempt with the token of this generation. 0, 1 or -1 as remote_call_once(). */
 static int
 send_request(struct ca *ca, const struct ca_request *request, const char *generation, struct outbound_answer *answer,
 	struct err *e)
 {
 	CLEANUP(buf) struct buf csr = { 0 };
-	CLEANUP(token) struct buf token = { 0 };
+	CLEANUP(secret_buf) struct buf token = { 0 };
 	CLEANUP(json) json_t *claims = NULL;
 	CLEANUP(json) json_t *document = NULL;
 	struct remote_json_call call = { .method = "POST", .path = SIGN };
@@ -156,8 +147,6 @@ send_request(struct ca *ca, const struct ca_request *request, const char *genera
 	document = json_pack("{s:s, s:s, s:o, s:o}", "csr", buf_text(&csr), "ott", buf_text(&token),
 		"notBefore", remote_time_json(request->spec->not_before_s),
 		"notAfter", remote_time_json(request->spec->not_after_s));
-	if (document == NULL)
-		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
 	call.document = document;
 	return remote_json_once(&ca->remote, &call, answer, e);
 }
@@ -222,8 +211,10 @@ stepca_reconcile(struct ca *ca, const struct ca_request *request, const char *re
 	struct err *e)
 {
 	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
+	CLEANUP(json) json_t *body = NULL;
 	const char *generation = reference == NULL || reference[0] == '\0' ? FIRST : reference;
 	struct ca_answer taken = { 0 };
+	struct err none;
 	int rc = send_request(ca, request, generation, &answer, e);
 
 	if (rc != 0)
@@ -238,16 +229,19 @@ stepca_reconcile(struct ca *ca, const struct ca_request *request, const char *re
 		return err_set(e, ERR_UPSTREAM, "%s: the request's token was used (or our key is refused): it may have issued, and "
 			"cannot be asked; look for the subject there, and revoke what nobody has", ca->remote.name);
 	rc = status(ca, &answer, e);
-	if (rc < 0 && e->code == ERR_DENIED) {
-		*out = (struct ca_answer){ .state = CA_ABSENT }; /* the token was fresh, and is used up now */
-		return 0;
+	if (rc == 0 || e->code != ERR_DENIED)
+		return -1;
+	body = remote_json(&ca->remote, &answer, &none);
+	if (remote_text(body, "message") == NULL) { /* a proxy's refusal says nothing about the first time */
+		e->code = ERR_UPSTREAM;
+		return -1;
 	}
-	return -1;
+	*out = (struct ca_answer){ .state = CA_ABSENT }; /* the token was fresh, and is used up now */
+	return 0;
 }
 
-/* The wall clock, since a token needs one and revoke() is given none. */
 static json_t *
-revoke_claims(const struct ca *ca, const char *serial, struct err *e)
+revoke_claims(const struct ca *ca, const char *serial, int64_t now_s, struct err *e)
 {
 	uint8_t random[16];
 	char id[33];
@@ -256,16 +250,16 @@ revoke_claims(const struct ca *ca, const char *serial, struct err *e)
 	if (random_octets(random, sizeof random, e) != 0)
 		return NULL;
 	hex_encode(bytes_of(random, sizeof random), id);
-	claims = claims_of(ca, REVOKE, serial, id, time_now_s());
+	claims = claims_of(ca, REVOKE, serial, id, now_s);
 	if (claims == NULL)
 		(void)err_set(e, ERR_NOMEM, "%s: no memory for a token", ca->remote.name);
 	return claims;
 }
 
 static int
-stepca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, struct err *e)
+stepca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
 {
-	CLEANUP(token) struct buf token = { 0 };
+	CLEANUP(secret_buf) struct buf token = { 0 };
 	CLEANUP(json) json_t *claims = NULL;
 	CLEANUP(json) json_t *document = NULL;
 	CLEANUP(json) json_t *body = NULL;
@@ -278,13 +272,11 @@ stepca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, 
 	(void)cert;
 	if (remote_reason_check(&ca->remote, reason, e) != 0 || remote_serial_decimal(serial, decimal, e) != 0)
 		return -1;
-	claims = revoke_claims(ca, decimal, e);
+	claims = revoke_claims(ca, decimal, now_s, e);
 	if (claims == NULL || stepca_token_sign(&ca->signer, claims, &token, e) != 0)
 		return -1;
 	document = json_pack("{s:s, s:s, s:i, s:b}", "serial", decimal, "ott", buf_text(&token), "reasonCode", reason,
 		"passive", 1);
-	if (document == NULL)
-		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
 	call.document = document;
 	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
 		return -1;
@@ -317,12 +309,6 @@ stepca_check(struct ca *ca, struct err *e)
 	return 0;
 }
 
-static const STACK_OF(X509) *
-stepca_chain(const struct ca *ca)
-{
-	return remote_chain(&ca->remote);
-}
-
 const struct ca_ops ca_stepca = {
 	.type = "stepca",
 	.remote = true,
@@ -331,6 +317,6 @@ const struct ca_ops ca_stepca = {
 	.reconcile = stepca_reconcile,
 	.revoke = stepca_revoke,
 	.check = stepca_check,
-	.chain = stepca_chain,
+	.chain = remote_chain,
 	.close = stepca_close,
 };

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/rsa.h"
+
 #define URL_MAX 1024
 
 #define DER_NULL 0x05
@@ -26,7 +28,7 @@ static const struct key_form {
 };
 
 /*
- * The slow way, for keys whose length varies. The octets go into a certificate
+ * The slow way, for keys of other kinds and in other spellings. The octets go into a certificate
  * as they are, so they must be what a DER encoder would write: OpenSSL's own
  * encoding of the key is the measure.
  */
@@ -65,6 +67,7 @@ contents_decoded(struct bytes spki, enum key_kind kind, struct buf *scratch, str
 int
 spki_contents(struct bytes spki, enum key_kind kind, struct buf *scratch, struct bytes *out, struct err *e)
 {
+	struct key_facts facts = { 0 };
 	size_t i;
 
 	for (i = 0; i < sizeof forms / sizeof forms[0]; i++) {
@@ -75,6 +78,8 @@ spki_contents(struct bytes spki, enum key_kind kind, struct buf *scratch, struct
 			return 0;
 		}
 	}
+	if (kind == KEY_RSA && rsa_public_look(spki, out, &facts) && facts.weak == NULL)
+		return 0;
 	return contents_decoded(spki, kind, scratch, out, e);
 }
 

@@ -16,14 +16,10 @@ struct ca {
 static void
 vault_close(struct ca *ca)
 {
-	if (ca == NULL)
-		return;
 	vault_token_close(&ca->token);
 	remote_close(&ca->remote);
 	free(ca);
 }
-
-DEFINE_CLEANUP(ca, struct ca *, vault_close);
 
 static bool
 is_path(const char *text)
@@ -36,12 +32,11 @@ is_path(const char *text)
 }
 
 static int
-read_settings(struct ca *ca, const struct ca_settings *settings, struct err *e)
+open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 {
 	const char *mount = settings->authority == NULL ? DEFAULT_MOUNT : settings->authority;
 
-	if (remote_need(&ca->remote, "url", settings->url, e) != 0 ||
-	    remote_need(&ca->remote, "profile (the role)", settings->profile, e) != 0)
+	if (remote_need(&ca->remote, "profile (the role)", settings->profile, e) != 0)
 		return -1;
 	if (!is_path(mount))
 		return err_set(e, ERR_MALFORMED, "%s: authority is the mount's path, as in \"pki\"", ca->remote.name);
@@ -50,28 +45,15 @@ read_settings(struct ca *ca, const struct ca_settings *settings, struct err *e)
 			ca->remote.name);
 	(void)snprintf(ca->sign_path, sizeof ca->sign_path, "/v1/%s/sign/%s", mount, settings->profile);
 	(void)snprintf(ca->revoke_path, sizeof ca->revoke_path, "/v1/%s/revoke", mount);
-	return 0;
+	return vault_token_open(&ca->token, &ca->remote, settings, e);
 }
 
 static int
 vault_open(const struct ca_settings *settings, struct ca **out, struct err *e)
 {
-	CLEANUP(ca) struct ca *ca = calloc(1, sizeof *ca);
+	static const struct remote_kind kind = { sizeof(struct ca), false, open_parts, vault_close };
 
-	if (ca == NULL)
-		return err_set(e, ERR_NOMEM, "no memory for a CA");
-	if (remote_open(&ca->remote, settings, e) != 0 || read_settings(ca, settings, e) != 0 ||
-	    vault_token_open(&ca->token, &ca->remote, settings, e) != 0)
-		return -1;
-	*out = ca;
-	ca = NULL;
-	return 0;
-}
-
-static inline void
-secret_text_auto(struct buf *b)
-{
-	buf_free_secret(b);
+	return remote_make(&kind, settings, out, e);
 }
 
 /*
@@ -84,7 +66,7 @@ call(struct ca *ca, const char *path, const json_t *document, bool once, struct 
 	int tries, rc;
 
 	for (tries = 1;; tries++) {
-		CLEANUP(secret_text) struct buf token = { 0 };
+		CLEANUP(secret_buf) struct buf token = { 0 };
 		struct outbound_header header = { .name = "X-Vault-Token" };
 		struct remote_json_call what = { .method = "POST", .path = path, .header = &header, .document = document };
 		uint64_t round = 0;
@@ -197,7 +179,7 @@ serial_put(struct buf *out, const char *hex)
 
 /* It keeps no reasons, and answers for one that is revoked already as it did the first time. */
 static int
-vault_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, struct err *e)
+vault_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
 {
 	CLEANUP(buf) struct buf text = { 0 };
 	CLEANUP(json) json_t *document = NULL;
@@ -205,12 +187,11 @@ vault_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, s
 	char decimal[REMOTE_DECIMAL_MAX];
 
 	(void)cert;
+	(void)now_s;
 	if (remote_reason_check(&ca->remote, reason, e) != 0 || remote_serial_decimal(serial, decimal, e) != 0)
 		return -1;
 	serial_put(&text, serial);
 	document = json_pack("{s:s}", "serial_number", buf_text(&text));
-	if (document == NULL)
-		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
 	if (call(ca, ca->revoke_path, document, false, &answer, e) != 0)
 		return -1;
 	if (answer.status == 200 || answer.status == 204)
@@ -226,7 +207,7 @@ vault_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, s
 static int
 vault_check(struct ca *ca, struct err *e)
 {
-	CLEANUP(secret_text) struct buf token = { 0 };
+	CLEANUP(secret_buf) struct buf token = { 0 };
 	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
 	struct remote_json_call health = { .method = "GET", .path = "/v1/sys/health" };
 	const char *name = ca->remote.name;
@@ -250,12 +231,6 @@ vault_check(struct ca *ca, struct err *e)
 	}
 }
 
-static const STACK_OF(X509) *
-vault_chain(const struct ca *ca)
-{
-	return remote_chain(&ca->remote);
-}
-
 const struct ca_ops ca_vault = {
 	.type = "vault",
 	.remote = true,
@@ -263,6 +238,6 @@ const struct ca_ops ca_vault = {
 	.issue = vault_issue,
 	.revoke = vault_revoke,
 	.check = vault_check,
-	.chain = vault_chain,
+	.chain = remote_chain,
 	.close = vault_close,
 };

@@ -66,12 +66,6 @@ vault_token_close(struct vault_token *token)
 	token->remote = NULL;
 }
 
-static inline void
-token_text_auto(struct buf *b)
-{
-	buf_free_secret(b);
-}
-
 /* {"auth": {"client_token": "...", "lease_duration": 3600, "renewable": true}}; lease 0 never ends. */
 static int
 take(struct vault_token *token, const struct outbound_answer *answer, struct err *e)
@@ -123,7 +117,7 @@ ask(struct vault_token *token, const char *path, struct buf *document, bool with
 static int
 log_in(struct vault_token *token, struct err *e)
 {
-	CLEANUP(token_text) struct buf document = { 0 };
+	CLEANUP(secret_buf) struct buf document = { 0 };
 
 	if (token->auth == VAULT_TOKEN) {
 		buf_free_secret(&token->value);
@@ -149,7 +143,7 @@ log_in(struct vault_token *token, struct err *e)
 static int
 next_token(struct vault_token *token, struct err *e)
 {
-	CLEANUP(token_text) struct buf document = { 0 };
+	CLEANUP(secret_buf) struct buf document = { 0 };
 	struct err why;
 	int64_t now_us = time_monotonic_us();
 

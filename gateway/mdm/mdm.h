@@ -36,7 +36,7 @@ struct mdm_settings {
 	bool system_trust;          /* instead of ca */
 	bool allow_plain;           /* http:// to 127.0.0.1 and [::1], for tests and local agents */
 	const char *client_cert, *client_key; /* TLS client authentication; NULL: none */
-	const char *secret_file;    /* intune: the application's secret; webhook: a bearer token, or NULL for none; mode 0600 */
+	const char *secret_file;    /* intune: the application's secret; webhook: a bearer token, or NULL for none; see outbound/secret.h */
 	int64_t deadline_s;         /* 1-MDM_DEADLINE_MAX_S; 0: MDM_DEADLINE_DEFAULT_S */
 	size_t calls_max;           /* calls under way at once; 0: OUTBOUND_CALLS_MAX */
 	/* intune */

@@ -1,31 +1,10 @@
 /* The PEM files that a client names, looked at once, so that mistakes show at the start and not in a night. */
 #include "gateway/outbound/files.h"
 
-#include <stdio.h>
-
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
-#include "base/ossl.h"
 #include "gateway/outbound/secret.h"
-
-static inline void
-file_auto(FILE **file)
-{
-	if (*file != NULL)
-		(void)fclose(*file);
-}
-
-/* OpenSSL would ask the terminal; a service has none. */
-static int
-no_passphrase(char *out, int size, int writing, void *arg)
-{
-	(void)out;
-	(void)size;
-	(void)writing;
-	(void)arg;
-	return -1;
-}
 
 int
 outbound_check_ca(const char *path, struct err *e)
@@ -35,24 +14,34 @@ outbound_check_ca(const char *path, struct err *e)
 	return x509_load_file(path, &certs, e);
 }
 
+/* As it was when it was checked against the key: the file may be another's by the time of a call. */
+static int
+put_certs(const STACK_OF(X509) *certs, struct buf *out, struct err *e)
+{
+	CLEANUP(BIO) BIO *text = BIO_new(BIO_s_mem());
+	char *at = NULL;
+	long len;
+	int i;
+
+	for (i = 0; i < sk_X509_num(certs); i++)
+		if (text == NULL || PEM_write_bio_X509(text, sk_X509_value(certs, i)) != 1)
+			return err_ossl(e, ERR_NOMEM, "client certificate");
+	len = BIO_get_mem_data(text, &at);
+	buf_append(out, at, len < 0 ? 0 : (size_t)len);
+	return buf_failed(out) ? err_set(e, ERR_NOMEM, "no memory for a client certificate") : 0;
+}
+
 int
-outbound_check_pair(const char *cert_path, const char *key_path, struct err *e)
+outbound_load_pair(const char *cert_path, const char *key_source, struct buf *cert, struct buf *key, struct err *e)
 {
 	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
-	CLEANUP(EVP_PKEY) EVP_PKEY *key = NULL;
-	CLEANUP(file) FILE *file = NULL;
+	CLEANUP(EVP_PKEY) EVP_PKEY *decoded = NULL;
 
-	if (x509_load_file(cert_path, &certs, e) != 0 || secret_file_check(key_path, e) != 0)
+	if (x509_load_file(cert_path, &certs, e) != 0 || secret_key_read(key_source, key, &decoded, e) != 0)
 		return -1;
-	file = fopen(key_path, "re");
-	if (file != NULL)
-		key = PEM_read_PrivateKey(file, NULL, no_passphrase, NULL);
-	ERR_clear_error();
-	if (key == NULL)
-		return err_set(e, ERR_UPSTREAM, "%s is no private key in PEM without passphrase", key_path);
-	if (X509_check_private_key(sk_X509_value(certs, 0), key) != 1) {
+	if (X509_check_private_key(sk_X509_value(certs, 0), decoded) != 1) {
 		ERR_clear_error();
-		return err_set(e, ERR_UPSTREAM, "%s is not the key of the first certificate in %s", key_path, cert_path);
+		return err_set(e, ERR_UPSTREAM, "%s is not the key of the first certificate in %s", key_source, cert_path);
 	}
-	return 0;
+	return put_certs(certs, cert, e);
 }

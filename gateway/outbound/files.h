@@ -2,9 +2,11 @@
 #ifndef GATEWAY_OUTBOUND_FILES_H
 #define GATEWAY_OUTBOUND_FILES_H
 
-#include "base/err.h"
+#include "base/bytes.h"
 
 MUST_USE int outbound_check_ca(const char *path, struct err *e);
-MUST_USE int outbound_check_pair(const char *cert_path, const char *key_path, struct err *e);
+/* The PEM of a client certificate, its chain, and its key; both are the caller's also on failure: buf_free_secret(). */
+MUST_USE int outbound_load_pair(const char *cert_path, const char *key_source, struct buf *cert, struct buf *key,
+	struct err *e);
 
 #endif

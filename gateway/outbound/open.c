@@ -30,8 +30,6 @@ check_trust(const struct outbound_settings *s, struct err *e)
 			s->name);
 	if (s->ca_file != NULL && outbound_check_ca(s->ca_file, e) != 0)
 		return err_prefix(e, "%s", s->name);
-	if (s->cert_file != NULL && outbound_check_pair(s->cert_file, s->key_file, e) != 0)
-		return err_prefix(e, "%s", s->name);
 	return 0;
 }
 
@@ -62,9 +60,11 @@ outbound_open(const struct outbound_settings *settings, struct outbound **out, s
 	if (text_copy(client->name, sizeof client->name, bytes_of_text(settings->name), "the name of an outbound service", e) != 0)
 		return -1;
 	client->base_url = strdup(settings->base_url);
-	if (client->base_url == NULL || !copy(settings->ca_file, &client->ca_file) ||
-	    !copy(settings->cert_file, &client->cert_file) || !copy(settings->key_file, &client->key_file))
+	if (client->base_url == NULL || !copy(settings->ca_file, &client->ca_file))
 		return err_set(e, ERR_NOMEM, "no memory for %s", client->name);
+	if (settings->cert_file != NULL &&
+	    outbound_load_pair(settings->cert_file, settings->key_file, &client->cert, &client->key, e) != 0)
+		return err_prefix(e, "%s", client->name);
 	client->has_query = strchr(settings->base_url, '?') != NULL;
 	len = strlen(settings->base_url);
 	if (!client->has_query && settings->base_url[len - 1] == '/')
@@ -89,7 +89,7 @@ outbound_close(struct outbound *client)
 	(void)pthread_mutex_destroy(&client->lock);
 	free(client->base_url);
 	free(client->ca_file);
-	free(client->cert_file);
-	free(client->key_file);
+	buf_free(&client->cert);
+	buf_free_secret(&client->key);
 	free(client);
 }

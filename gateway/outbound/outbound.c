@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <openssl/crypto.h>
+#include <openssl/ssl.h>
 
 #include "base/text.h"
 #include "gateway/outbound/outbound_internal.h"
@@ -15,6 +16,8 @@ struct sink {
 	size_t limit;
 	size_t head; /* octets of status lines and headers, interim answers among them */
 	enum outbound_stop stop;
+	CURL *handle;
+	const SSL *tls; /* of the connection it comes by, libcurl's; NULL: plain */
 };
 
 static inline void
@@ -50,6 +53,16 @@ set_pointer(struct setup *s, CURLoption option, void *value)
 		s->code = curl_easy_setopt(s->handle, option, value);
 }
 
+/* Borrowed until the transfer is over. */
+static void
+set_blob(struct setup *s, CURLoption option, const struct buf *octets)
+{
+	struct curl_blob blob = { .data = octets->at, .len = octets->len, .flags = CURL_BLOB_NOCOPY };
+
+	if (s->code == CURLE_OK)
+		s->code = curl_easy_setopt(s->handle, option, &blob);
+}
+
 /* A list of headers; the copies that libcurl reads are overwritten. */
 static void
 headers_auto(struct curl_slist **list)
@@ -79,6 +92,33 @@ take_body(char *at, size_t size, size_t count, void *arg)
 	return len;
 }
 
+/* libcurl tells while an answer comes in, and not afterwards. */
+static const SSL *
+tls_of(CURL *handle)
+{
+	const struct curl_tlssessioninfo *info = NULL;
+
+	if (curl_easy_getinfo(handle, CURLINFO_TLS_SSL_PTR, &info) != CURLE_OK || info == NULL ||
+	    info->backend != CURLSSLBACKEND_OPENSSL)
+		return NULL;
+	return info->internals;
+}
+
+/*
+ * What stood in one TLS record with the end of the answer has left the socket, where pool.c looks, and waits in OpenSSL for the
+ * next request.
+ */
+static bool
+has_rest(const struct sink *sink)
+{
+	curl_socket_t fd = CURL_SOCKET_BAD;
+
+	if (sink->tls == NULL || curl_easy_getinfo(sink->handle, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
+	    fd == CURL_SOCKET_BAD) /* closed, and its SSL gone with it */
+		return false;
+	return SSL_has_pending(sink->tls) == 1;
+}
+
 static size_t
 take_head(char *at, size_t size, size_t count, void *arg)
 {
@@ -86,6 +126,7 @@ take_head(char *at, size_t size, size_t count, void *arg)
 	size_t len = size * count;
 
 	(void)at;
+	sink->tls = tls_of(sink->handle);
 	if (len > OUTBOUND_HEAD_MAX - sink->head) {
 		sink->stop = STOP_HEAD;
 		return 0;
@@ -117,9 +158,9 @@ set_rules(struct setup *s, const struct outbound *client, int64_t deadline_ms)
 		set_text(s, CURLOPT_CAINFO, client->ca_file);
 		set_text(s, CURLOPT_CAPATH, NULL); /* Debian's libcurl would add /etc/ssl/certs */
 	}
-	if (client->cert_file != NULL) {
-		set_text(s, CURLOPT_SSLCERT, client->cert_file);
-		set_text(s, CURLOPT_SSLKEY, client->key_file);
+	if (client->cert.len != 0) {
+		set_blob(s, CURLOPT_SSLCERT_BLOB, &client->cert);
+		set_blob(s, CURLOPT_SSLKEY_BLOB, &client->key);
 		set_text(s, CURLOPT_KEYPASSWD, ""); /* nobody sits at a terminal */
 	}
 }
@@ -320,7 +361,7 @@ perform(const struct outbound *client, CURL *handle, const struct outbound_reque
 {
 	CLEANUP(buf) struct buf url = { 0 };
 	CLEANUP(headers) struct curl_slist *headers = NULL;
-	CLEANUP(sink) struct sink sink = { .limit = client->answer_max };
+	CLEANUP(sink) struct sink sink = { .limit = client->answer_max, .handle = handle };
 	struct cursor body = cursor_of(request->body);
 	struct setup setup = { .handle = handle };
 	char detail[CURL_ERROR_SIZE] = "";
@@ -340,7 +381,7 @@ perform(const struct outbound *client, CURL *handle, const struct outbound_reque
 		return err_set(e, setup.code == CURLE_OUT_OF_MEMORY ? ERR_NOMEM : ERR_BUG, "%s: libcurl refuses an option: %s",
 			client->name, curl_easy_strerror(setup.code));
 	setup.code = curl_easy_perform(handle);
-	*keep = setup.code == CURLE_OK && !reach;
+	*keep = setup.code == CURLE_OK && !reach && !has_rest(&sink);
 	if (request->sent != NULL)
 		*request->sent = was_sent(handle);
 	if (setup.code != CURLE_OK)

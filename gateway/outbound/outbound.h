@@ -38,7 +38,7 @@ struct outbound_settings {
 	bool system_trust;     /* instead of ca_file: what the system trusts */
 	bool allow_plain;      /* http:// too, to 127.0.0.1 and [::1] only */
 	const char *cert_file; /* client certificate, PEM, chain after it; NULL: none */
-	const char *key_file;  /* its key, PEM, a file only this user may read */
+	const char *key_file;  /* its key, PEM, named as secret.h has it; both are read once */
 	int64_t connect_ms;    /* name, TCP and TLS together; 1 to deadline_ms */
 	int64_t deadline_ms;   /* a whole call; 1 to OUTBOUND_DEADLINE_MAX_MS */
 	size_t answer_max;     /* octets of a body; 1 to OUTBOUND_ANSWER_MAX */

@@ -10,18 +10,25 @@
 
 #define OUTBOUND_NAME_MAX 80 /* octets of a client's name with its final NUL */
 
+/* A handle between two calls, and the connection of the last one. */
+struct outbound_idle {
+	CURL *handle;
+	curl_socket_t socket; /* CURL_SOCKET_BAD: it is closed */
+};
+
 struct outbound {
 	char name[OUTBOUND_NAME_MAX];
 	char *base_url; /* without a slash at the end */
 	bool has_query; /* base_url takes no path after it */
-	char *ca_file, *cert_file, *key_file;
+	char *ca_file;
+	struct buf cert, key; /* of the client, PEM; empty: none */
 	bool allow_plain;
 	int64_t connect_ms, deadline_ms;
 	size_t answer_max, calls_max;
 	pthread_mutex_t lock;  /* guards what follows */
 	size_t calls;          /* under way */
 	size_t idle_count;
-	CURL *idle[OUTBOUND_IDLE_MAX]; /* the last one put back is the first one taken: its connection is the freshest */
+	struct outbound_idle idle[OUTBOUND_IDLE_MAX]; /* the last one put back is the first one taken: its connection is the freshest */
 };
 
 /* A handle with the connections of an earlier call, or a new one. ERR_UPSTREAM when calls_max are under way. */

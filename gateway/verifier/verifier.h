@@ -19,7 +19,7 @@ struct verifier_settings {
 	const char *url;          /* https://host/challenge-response/v1 */
 	const char *ca;           /* PEM: the only certificates trusted */
 	bool allow_plain;         /* http:// to 127.0.0.1 and [::1] */
-	const char *secret_file;  /* bearer token; NULL: none */
+	const char *secret_file;  /* where the bearer token is (outbound/secret.h); NULL: none */
 	const char *client_cert, *client_key; /* NULL: none */
 	int64_t deadline_s;       /* 1-60; 0: 10 */
 	size_t calls_max;         /* 0: OUTBOUND_CALLS_MAX */

@@ -119,13 +119,13 @@ cfssl_refusals_carry_its_words_and_a_wrong_key_is_ours_to_mend(void **state)
 }
 
 static void
-cfssl_certificates_of_another_key_are_refused_and_left_alone(void **state)
+cfssl_certificates_of_another_key_are_left_alone_and_ours_is_unknown(void **state)
 {
 	struct fixture *f = *state;
 
 	open_cfssl(f);
 	api.other_key = true;
-	issue_fails(f, ERR_DENIED, "another key");
+	issue_unknown(f, "another key");
 	assert_non_null(strstr(f->e.text, f->serial));
 	assert_int_equal(f->server->requests, 1);
 }
@@ -137,29 +137,29 @@ cfssl_revokes_by_decimal_serial_and_authority(void **state)
 	json_t *body;
 
 	open_cfssl(f);
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, &f->e), 0);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, NOW_S, &f->e), 0);
 	body = seen_json(&f->server->last);
 	assert_string_equal(member(body, "serial"), "65296");
 	assert_string_equal(member(body, "reason"), "4");
 	assert_int_equal(strlen(member(body, "authority_key_id")), 40);
 	json_decref(body);
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 6, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 6, NOW_S, &f->e), -1);
 	error_is(f, ERR_UNSUPPORTED, "hold");
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 7, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 7, NOW_S, &f->e), -1);
 	error_is(f, ERR_MALFORMED, "reason 7");
 	now_hostile(f, reply_of(400, "{\"errors\":[{\"message\":\"certificate not found\"}]}"));
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, &f->e), 0);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, NOW_S, &f->e), 0);
 	body = seen_json(&f->server->last);
 	assert_string_equal(member(body, "authority_key_id"), ""); /* where version 1.2 keeps it */
 	json_decref(body);
 	now_hostile(f, reply_of(400, "{\"errors\":[{\"message\":\"no such thing\"}]}"));
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, NOW_S, &f->e), -1);
 	error_is(f, ERR_DENIED, "no such thing");
 	now_hostile(f, reply_of(404, "404 page not found"));
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 0, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 0, NOW_S, &f->e), -1);
 	error_is(f, ERR_UNSUPPORTED, "-db-config");
 	now_hostile(f, reply_of(200, "{\"success\":false}"));
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 0, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 0, NOW_S, &f->e), -1);
 	error_is(f, ERR_UPSTREAM, "did not revoke");
 }
 
@@ -222,7 +222,7 @@ main(void)
 		test(cfssl_sends_what_was_approved_with_an_hmac_over_it),
 		test(cfssl_in_trouble_is_told_apart),
 		test(cfssl_refusals_carry_its_words_and_a_wrong_key_is_ours_to_mend),
-		test(cfssl_certificates_of_another_key_are_refused_and_left_alone),
+		test(cfssl_certificates_of_another_key_are_left_alone_and_ours_is_unknown),
 		test(cfssl_revokes_by_decimal_serial_and_authority),
 		test(cfssl_is_well_when_it_issues_with_the_configured_certificate),
 		test(cfssl_settings_say_what_to_set),

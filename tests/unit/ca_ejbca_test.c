@@ -166,13 +166,13 @@ ejbca_refusals_carry_its_words_and_an_operators_part_is_no_refusal(void **state)
 }
 
 static void
-ejbca_certificates_of_another_key_are_refused_and_left_alone(void **state)
+ejbca_certificates_of_another_key_are_left_alone_and_ours_is_unknown(void **state)
 {
 	struct fixture *f = *state;
 
 	open_ca(f, "ejbca", service);
 	api.other_key = true;
-	issue_fails(f, ERR_DENIED, f->serial);
+	issue_unknown(f, f->serial);
 	assert_int_equal(f->server->requests, 1);
 }
 
@@ -202,6 +202,20 @@ ejbca_waits_for_an_approval_and_finalizes_it(void **state)
 	answer_is_issued(f);
 	assert_string_equal(api.path, "/1234567890/finalize");
 	assert_string_equal(member(api.last, "password"), password);
+}
+
+/* The process ended before the answer to the first finalize was recorded; the approval is used up. */
+static void
+ejbca_finds_what_an_earlier_poll_finalized(void **state)
+{
+	struct fixture *f = *state;
+
+	open_ca(f, "ejbca", service);
+	certify(f, api.certificate, sizeof api.certificate);
+	(void)snprintf(api.user, sizeof api.user, "%s", f->request.request_id);
+	now_hostile(f, reply_of(400, "{\"error_message\":\"approval was finalized\"}"));
+	assert_int_equal(f->ops->poll(f->ca, &f->request, "12", &f->answer, &f->e), 0);
+	answer_is_issued(f);
 }
 
 static void
@@ -304,18 +318,18 @@ ejbca_revokes_by_issuer_and_serial(void **state)
 	struct fixture *f = *state;
 
 	open_ca(f, "ejbca", service);
-	assert_int_equal(f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), 1, &f->e), 0);
+	assert_int_equal(f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), 1, NOW_S, &f->e), 0);
 	assert_string_equal(api.method, "PUT");
 	assert_string_equal(api.path, "/CN%3DTest%20Issuing%2CO%3DExample%20Works/0a1b/revoke?reason=KEY_COMPROMISE");
-	assert_int_equal(f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), 6, &f->e), 0);
+	assert_int_equal(f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), 6, NOW_S, &f->e), 0);
 	assert_non_null(strstr(api.path, "CERTIFICATE_HOLD"));
-	assert_int_equal(f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), 7, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), 7, NOW_S, &f->e), -1);
 	error_is(f, ERR_MALFORMED, "reason 7");
-	assert_int_equal(f->ops->revoke(f->ca, "0a1b/../..", bytes_of(NULL, 0), 1, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "0a1b/../..", bytes_of(NULL, 0), 1, NOW_S, &f->e), -1);
 	now_hostile(f, reply_of(409, "{\"error_code\":409}"));
-	assert_int_equal(f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), 1, &f->e), 0);
+	assert_int_equal(f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), 1, NOW_S, &f->e), 0);
 	now_hostile(f, reply_of(500, "{}"));
-	assert_int_equal(f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), 1, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), 1, NOW_S, &f->e), -1);
 	error_is(f, ERR_UPSTREAM, "500");
 }
 
@@ -359,8 +373,9 @@ main(void)
 		ejbca_test(ejbca_enrolls_an_end_entity_named_after_the_request),
 		ejbca_test(ejbca_in_trouble_is_told_apart),
 		ejbca_test(ejbca_refusals_carry_its_words_and_an_operators_part_is_no_refusal),
-		ejbca_test(ejbca_certificates_of_another_key_are_refused_and_left_alone),
+		ejbca_test(ejbca_certificates_of_another_key_are_left_alone_and_ours_is_unknown),
 		ejbca_test(ejbca_waits_for_an_approval_and_finalizes_it),
+		ejbca_test(ejbca_finds_what_an_earlier_poll_finalized),
 		ejbca_test(ejbca_polls_are_refused_lost_and_never_a_path_of_their_own),
 		ejbca_test(ejbca_looks_for_an_approval_without_a_number_by_name),
 		ejbca_test(ejbca_finds_what_was_issued_when_the_answer_was_lost),

@@ -82,6 +82,30 @@ key_open_takes_a_path_and_both_forms_of_file_uri(void **state)
 }
 
 static void
+key_open_takes_credentials_and_variables(void **state)
+{
+	struct place *p = *state;
+	BIO *out = BIO_new(BIO_s_mem());
+	char *pem = NULL, cut[64];
+
+	assert_int_equal(PEM_write_bio_PrivateKey(out, p->key, NULL, NULL, 0, NULL, NULL), 1);
+	assert_true(BIO_write(out, "", 1) == 1 && BIO_get_mem_data(out, &pem) > 64);
+	assert_int_equal(setenv("KEY_TEST", pem, 1), 0);
+	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", p->dir, 1), 0);
+	assert_opens("env:KEY_TEST", p->key);
+	assert_opens("credential:ca.key", p->key);
+	assert_refused("credential:other.key", ERR_UPSTREAM, "cannot be opened");
+	(void)snprintf(cut, sizeof cut, "%s", pem);
+	assert_int_equal(setenv("KEY_TEST", cut, 1), 0);
+	assert_refused("env:KEY_TEST", ERR_UPSTREAM, "env:KEY_TEST holds no PEM private key");
+	assert_int_equal(unsetenv("KEY_TEST"), 0);
+	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+	assert_refused("env:KEY_TEST", ERR_UPSTREAM, "no such variable");
+	assert_refused("credential:ca.key", ERR_UPSTREAM, "LoadCredential=ca.key:");
+	BIO_free(out);
+}
+
+static void
 key_open_reads_traditional_keys(void **state)
 {
 	static const char parameters[] =
@@ -180,7 +204,7 @@ key_open_refuses_a_file_without_a_private_key(void **state)
 	assert_refused(p->path, ERR_UPSTREAM, "no PEM private key");
 	memset(big, 'A', 70000);
 	text_write(p->path, big);
-	assert_refused(p->path, ERR_LIMIT, "longer than");
+	assert_refused(p->path, ERR_UPSTREAM, "longer than");
 	free(big);
 }
 
@@ -201,6 +225,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(key_open_takes_a_path_and_both_forms_of_file_uri),
+		TEST(key_open_takes_credentials_and_variables),
 		TEST(key_open_reads_traditional_keys),
 		TEST(key_open_refuses_a_file_others_may_read_and_says_what_to_do),
 		TEST(key_open_refuses_another_users_file),

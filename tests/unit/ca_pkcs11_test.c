@@ -118,13 +118,16 @@ pkcs11_uris_are_read_by_their_rules(void **state)
 	assert_int_equal(uri.id_len, 3);
 	assert_memory_equal(uri.id, "\x00\xffx", 3);
 	assert_string_equal(uri.object, "k");
-	assert_string_equal(uri.pin_file, "/run/pin");
+	assert_string_equal(uri.pin_source, "/run/pin");
 	assert_string_equal(uri.module, "/m.so");
+	assert_int_equal(pkcs11_uri_parse("pkcs11:token=t;object=k?module-path=/m.so&pin-source=credential:pin", &uri, &e), 0);
+	assert_string_equal(uri.pin_source, "credential:pin");
+	assert_int_equal(pkcs11_uri_parse("pkcs11:token=t;object=k?module-path=/m.so&pin-source=env:PIN", &uri, &e), 0);
 	refused("pkcs11:object=k?module-path=/m.so&pin-source=/p", ERR_MALFORMED, "no token");
 	refused("pkcs11:token=t?module-path=/m.so&pin-source=/p", ERR_MALFORMED, "neither object nor id");
 	refused("pkcs11:token=t;object=k?module-path=m.so&pin-source=/p", ERR_MALFORMED, "module-path");
 	refused("pkcs11:token=t;object=k?module-path=/m.so&pin-source=file:p", ERR_MALFORMED, "pin-source");
-	refused("pkcs11:token=t;object=k?module-path=/m.so&pin-value=" PIN, ERR_UNSUPPORTED, "PIN belongs in a file");
+	refused("pkcs11:token=t;object=k?module-path=/m.so&pin-value=" PIN, ERR_UNSUPPORTED, "PIN belongs elsewhere");
 	refused("pkcs11:token=t;type=public;object=k?module-path=/m.so&pin-source=/p", ERR_UNSUPPORTED, "type");
 	refused("pkcs11:token=t;slot-id=1;object=k?module-path=/m.so&pin-source=/p", ERR_UNSUPPORTED, "slot-id");
 	refused("pkcs11:token=%zz;object=k", ERR_MALFORMED, "percent");

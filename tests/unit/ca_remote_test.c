@@ -98,6 +98,36 @@ remote_statuses_have_three_meanings(void **state)
 	remote_close(&remote);
 }
 
+/* Envoy says 503 both for a service it cannot connect to and for one that had the request and went away. */
+static void
+remote_believes_a_503_unless_the_service_had_the_request(void **state)
+{
+	static const struct {
+		const char *body;
+		int result;
+	} rows[] = {
+		{ "", -1 }, { "no healthy upstream", -1 },
+		{ "upstream connect error or disconnect/reset before headers. reset reason: connection failure", -1 },
+		{ "upstream connect error or disconnect/reset before headers. reset reason: connection termination", 1 },
+		{ "upstream connect error or disconnect/reset before headers. reset reason: remote reset", 1 },
+	};
+	struct fixture *f = *state;
+	struct remote remote;
+	int64_t retry_s = 0;
+	size_t i;
+
+	open_remote(f, &remote);
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct outbound_answer answer = { .status = 503 };
+
+		buf_append_text(&answer.body, rows[i].body);
+		assert_int_equal(remote_status(&remote, &answer, NULL, &retry_s, &f->e), rows[i].result);
+		error_is(f, ERR_UPSTREAM, "503");
+		outbound_answer_free(&answer);
+	}
+	remote_close(&remote);
+}
+
 static void
 remote_calls_know_whether_anything_was_sent(void **state)
 {
@@ -122,11 +152,11 @@ remote_calls_know_whether_anything_was_sent(void **state)
 	open_remote(f, &remote);
 	assert_int_equal(remote_json_once(&remote, &call, &answer, &f->e), -1);
 	error_is(f, ERR_UPSTREAM, "refused");
-	assert_int_equal(remote_reach(&remote, &f->e), -1);
+	assert_int_equal(remote_reach((void *)&remote, &f->e), -1);
 	remote_close(&remote);
 	f->settings.url = f->server->url;
 	open_remote(f, &remote);
-	assert_int_equal(remote_reach(&remote, &f->e), 0);
+	assert_int_equal(remote_reach((void *)&remote, &f->e), 0);
 	remote_close(&remote);
 	json_decref(document);
 	(void)close(taken);
@@ -182,11 +212,57 @@ remote_opens_only_what_is_whole(void **state)
 	error_is(f, ERR_MALFORMED, "ca");
 	remote_close(&remote);
 	remote = (struct remote){ 0 };
-	f->settings.url = NULL; /* a connector that does not speak HTTP */
-	open_remote(f, &remote);
-	assert_null(remote.client);
-	assert_int_equal(sk_X509_num(remote_chain(&remote)), 2);
+	f->settings.url = NULL;
+	assert_int_equal(remote_open(&remote, &f->settings, &f->e), -1);
+	error_is(f, ERR_MALFORMED, "url is missing");
+	assert_int_equal(sk_X509_num(remote_chain((void *)&remote)), 2);
 	remote_close(&remote);
+}
+
+struct ca {
+	struct remote remote;
+};
+
+static int
+no_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
+{
+	(void)settings;
+	assert_non_null(ca->remote.client);
+	return ca->remote.secret.len == 0 ? 0 : err_set(e, ERR_MALFORMED, "%s: parts", ca->remote.name);
+}
+
+static void
+plain_close(struct ca *ca)
+{
+	remote_close(&ca->remote);
+	free(ca);
+}
+
+/* A key that stays in a token signs messages; TLS has none then. Connectors that need it for TLS say so. */
+static void
+remote_makes_a_connector_whose_key_is_in_a_token(void **state)
+{
+	struct remote_kind kind = { sizeof(struct ca), true, no_parts, plain_close };
+	struct fixture *f = *state;
+	struct ca *ca = NULL;
+
+	f->settings.secret_file = NULL;
+	f->settings.client_cert = f->certs.client_file;
+	f->settings.client_key = "pkcs11:token=t;object=k?module-path=/nowhere.so&pin-source=/p";
+	if (remote_make(&kind, &f->settings, &ca, &f->e) != 0)
+		fail_msg("%s", f->e.text);
+	assert_int_equal(sk_X509_num(remote_chain(ca)), 2);
+	assert_int_equal(remote_reach(ca, &f->e), 0);
+	plain_close(ca);
+	ca = NULL;
+	kind.signs = false;
+	assert_int_equal(remote_make(&kind, &f->settings, &ca, &f->e), -1);
+	error_is(f, ERR_UNSUPPORTED, "\"pkcs11:\" are not supported");
+	f->settings.client_cert = f->settings.client_key = NULL;
+	f->settings.secret_file = f->secret_file;
+	assert_int_equal(remote_make(&kind, &f->settings, &ca, &f->e), -1);
+	error_is(f, ERR_MALFORMED, "parts");
+	assert_null(ca);
 }
 
 int
@@ -196,10 +272,12 @@ main(void)
 		test(remote_takes_one_certificate_of_the_requests_key),
 		test(remote_takes_nothing_that_is_longer_than_a_certificate),
 		test(remote_statuses_have_three_meanings),
+		test(remote_believes_a_503_unless_the_service_had_the_request),
 		test(remote_calls_know_whether_anything_was_sent),
 		test(remote_serials_are_decimal_too),
 		test(remote_names_are_written_as_the_apis_want_them),
 		test(remote_opens_only_what_is_whole),
+		test(remote_makes_a_connector_whose_key_is_in_a_token),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,7 +105,7 @@ operation(struct fixture *f, const struct seen *seen, struct reply *reply)
 	assert_string_equal(seen->method, "POST");
 	if (scep_message_parse(bytes_of(seen->body, seen->body_len), &message, &f->e) != 0 ||
 	    scep_message_verify(message, SCEP_ALGORITHMS_DEFAULT | SCEP_ALGORITHMS_LEGACY, &fail, &f->e) != 0 ||
-	    scep_message_open(message, &ra, 1, &content, &f->e) != 0)
+	    scep_message_decode(message, &f->e) != 0 || scep_message_open(message, &ra, 1, &content, &f->e) != 0)
 		fail_msg("%s", f->e.text);
 	if (message->type == SCEP_PKCS_REQ)
 		assert_true(bytes_equal(buf_bytes(&content), buf_bytes(&f->csr)));
@@ -274,6 +274,11 @@ scep_finds_what_a_lost_answer_left(void **state)
 	api.status = SCEP_SUCCESS;
 	assert_int_equal(f->ops->reconcile(f->ca, &f->request, reference, &f->answer, &f->e), 0);
 	answer_is_issued(f);
+	/* The gateway died before it could keep the reference. */
+	ca_answer_free(&f->answer);
+	assert_int_equal(f->ops->reconcile(f->ca, &f->request, "", &f->answer, &f->e), 0);
+	answer_is_issued(f);
+	assert_string_equal(api.transaction, reference);
 }
 
 static void

@@ -200,13 +200,13 @@ stepca_in_trouble_is_told_apart(void **state)
 }
 
 static void
-stepca_certificates_of_another_key_are_refused_and_left_alone(void **state)
+stepca_certificates_of_another_key_are_left_alone_and_ours_is_unknown(void **state)
 {
 	struct fixture *f = *state;
 
 	open_stepca(f);
 	api.other_key = true;
-	issue_fails(f, ERR_DENIED, f->serial);
+	issue_unknown(f, f->serial);
 	assert_int_equal(f->server->requests, 1);
 }
 
@@ -329,6 +329,8 @@ stepca_knows_a_request_that_it_refuses_when_asked_again_to_be_absent(void **stat
 	assert_int_equal(f->ops->reconcile(f->ca, &f->request, "", &f->answer, &f->e), 0);
 	assert_int_equal(f->answer.state, CA_ABSENT);
 	f->request.request_id = "gw-19-0";
+	now_hostile(f, reply_of(404, "<html>no such page</html>")); /* a proxy's own word */
+	reconcile_fails(f, "", "404");
 	now_hostile(f, reply_of(503, "{}"));
 	reconcile_fails(f, "", "503");
 	now_hostile(f, reply_of(500, "{}"));
@@ -336,7 +338,11 @@ stepca_knows_a_request_that_it_refuses_when_asked_again_to_be_absent(void **stat
 	now_hostile(f, (struct reply){ .raw = "" });
 	reconcile_fails(f, "", f->server->url);
 	now_hostile(f, reply_of(201, "{}"));
-	reconcile_fails(f, "", "no PEM certificate");
+	reconcile_fails(f, "", "no certificate that can be read");
+	f->request.request_id = "gw-20-0";
+	api.burnt_status = 0;
+	api.other_key = true;
+	reconcile_fails(f, "", "another key");
 }
 
 static void
@@ -367,7 +373,7 @@ stepca_revokes_by_decimal_serial(void **state)
 	json_t *claims;
 
 	open_stepca(f);
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, &f->e), 0);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, NOW_S, &f->e), 0);
 	assert_string_equal(api.path, "/1.0/revoke");
 	assert_string_equal(member(api.last, "serial"), "65296");
 	assert_int_equal(json_integer_value(json_object_get(api.last, "reasonCode")), 4);
@@ -375,16 +381,17 @@ stepca_revokes_by_decimal_serial(void **state)
 	claims = json_loads(api.claims, 0, NULL);
 	assert_string_equal(member(claims, "sub"), "65296");
 	assert_non_null(strstr(member(claims, "aud"), "/1.0/revoke"));
+	assert_int_equal(json_integer_value(json_object_get(claims, "iat")), NOW_S);
 	json_decref(claims);
 	now_hostile(f, reply_of(400, "{\"message\":\"certificate with serial number '65296' is already revoked\"}"));
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, &f->e), 0);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, NOW_S, &f->e), 0);
 	now_hostile(f, reply_of(501, "{\"message\":\"no persistence layer configured\"}"));
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, NOW_S, &f->e), -1);
 	error_is(f, ERR_UNSUPPORTED, "database");
 	now_hostile(f, reply_of(500, "{}"));
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 4, NOW_S, &f->e), -1);
 	error_is(f, ERR_UPSTREAM, "500");
-	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 6, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "ff10", bytes_of(NULL, 0), 6, NOW_S, &f->e), -1);
 	error_is(f, ERR_UNSUPPORTED, "hold");
 }
 
@@ -430,7 +437,7 @@ main(void)
 		stepca_test(stepca_tokens_allow_one_request_its_names_and_nothing_else),
 		stepca_test(stepca_names_a_key_by_its_thumbprint),
 		stepca_test(stepca_in_trouble_is_told_apart),
-		stepca_test(stepca_certificates_of_another_key_are_refused_and_left_alone),
+		stepca_test(stepca_certificates_of_another_key_are_left_alone_and_ours_is_unknown),
 		stepca_test(stepca_refusals_carry_its_words),
 		stepca_test(stepca_issues_with_another_token_after_one_that_was_used_in_vain),
 		stepca_test(stepca_reconciles_a_request_that_never_arrived_by_issuing_it_then),

@@ -150,13 +150,13 @@ vault_refusals_carry_its_words_and_an_operators_part_is_no_refusal(void **state)
 }
 
 static void
-vault_certificates_of_another_key_are_refused_and_left_alone(void **state)
+vault_certificates_of_another_key_are_left_alone_and_ours_is_unknown(void **state)
 {
 	struct fixture *f = *state;
 
 	open_vault(f, NULL);
 	api.other_key = true;
-	issue_fails(f, ERR_DENIED, f->serial);
+	issue_unknown(f, f->serial);
 	assert_int_equal(api.calls, 1);
 }
 
@@ -173,6 +173,23 @@ vault_reads_a_token_that_an_agent_wrote_anew(void **state)
 	(void)file_make(&f->certs.folder, "secret", "token-new\n", 0600, path);
 	issue_ok(f);
 	assert_int_equal(api.calls, 2);
+}
+
+static void
+vault_reads_a_credential_anew(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", f->certs.folder.path, 1), 0);
+	f->settings.secret_file = "credential:secret";
+	open_vault(f, "token");
+	issue_ok(f);
+	(void)snprintf(api.good, sizeof api.good, "token-new");
+	(void)file_make(&f->certs.folder, "secret", "token-new\n", 0400, path);
+	issue_ok(f);
+	assert_int_equal(api.calls, 2);
+	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
 }
 
 static void
@@ -367,16 +384,16 @@ vault_revokes_by_serial_in_pairs(void **state)
 	struct fixture *f = *state;
 
 	open_vault(f, NULL);
-	assert_int_equal(f->ops->revoke(f->ca, "0a1b2c", bytes_of(NULL, 0), 1, &f->e), 0);
+	assert_int_equal(f->ops->revoke(f->ca, "0a1b2c", bytes_of(NULL, 0), 1, NOW_S, &f->e), 0);
 	assert_string_equal(api.path, "/v1/pki/revoke");
 	assert_string_equal(member(api.last, "serial_number"), "0a:1b:2c");
-	assert_int_equal(f->ops->revoke(f->ca, "a1b", bytes_of(NULL, 0), 1, &f->e), 0);
+	assert_int_equal(f->ops->revoke(f->ca, "a1b", bytes_of(NULL, 0), 1, NOW_S, &f->e), 0);
 	assert_string_equal(member(api.last, "serial_number"), "0a:1b");
-	assert_int_equal(f->ops->revoke(f->ca, "0a", bytes_of(NULL, 0), 6, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "0a", bytes_of(NULL, 0), 6, NOW_S, &f->e), -1);
 	error_is(f, ERR_UNSUPPORTED, "hold");
-	assert_int_equal(f->ops->revoke(f->ca, "0a/../x", bytes_of(NULL, 0), 0, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "0a/../x", bytes_of(NULL, 0), 0, NOW_S, &f->e), -1);
 	now_hostile(f, reply_of(400, "{\"errors\":[\"certificate with serial 0a not found\"]}"));
-	assert_int_equal(f->ops->revoke(f->ca, "0a", bytes_of(NULL, 0), 0, &f->e), -1);
+	assert_int_equal(f->ops->revoke(f->ca, "0a", bytes_of(NULL, 0), 0, NOW_S, &f->e), -1);
 	error_is(f, ERR_DENIED, "not found");
 }
 
@@ -438,8 +455,9 @@ main(void)
 		vault_test(vault_sends_what_was_approved_to_the_role),
 		vault_test(vault_in_trouble_is_told_apart),
 		vault_test(vault_refusals_carry_its_words_and_an_operators_part_is_no_refusal),
-		vault_test(vault_certificates_of_another_key_are_refused_and_left_alone),
+		vault_test(vault_certificates_of_another_key_are_left_alone_and_ours_is_unknown),
 		vault_test(vault_reads_a_token_that_an_agent_wrote_anew),
+		vault_test(vault_reads_a_credential_anew),
 		vault_test(vault_logs_in_once_and_keeps_the_token),
 		vault_test(vault_logs_in_again_when_the_token_was_revoked_there),
 		vault_test(vault_renews_a_token_before_its_lease_ends),

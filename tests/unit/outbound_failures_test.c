@@ -130,6 +130,52 @@ outbound_shows_its_client_certificate(void **state)
 	call_ok(f, &get, 200);
 }
 
+/* One intermediate above it, which the server does not know; the key from wherever it is. */
+static void
+outbound_shows_its_chain_whatever_names_the_key(void **state)
+{
+	static const char *const keys[] = { "env:OUTBOUND_TEST_KEY", "credential:client.key", "file:", "file://" };
+	struct fixture *f = *state;
+	struct certs *c = &f->certs;
+	SSL_CTX *ctx = certs_context(c, c->server);
+	X509 *middle = cert_make(&(struct cert_wish){ .cn = "Middle CA", .ca = true, .days = 5 }, c->other_key, c->ca, c->ca_key);
+	X509 *leaf = cert_make(&(struct cert_wish){ .cn = "gateway", .days = 5 }, c->key, middle, c->other_key);
+	FILE *file = fopen(c->client_file, "w");
+	BIO *pem = BIO_new(BIO_s_mem());
+	char *text = NULL, source[256];
+	size_t i;
+
+	assert_true(file != NULL && PEM_write_X509(file, leaf) == 1 && PEM_write_X509(file, middle) == 1);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(PEM_write_bio_PrivateKey(pem, c->key, NULL, NULL, 0, NULL, NULL), 1);
+	assert_true(BIO_write(pem, "", 1) == 1 && BIO_get_mem_data(pem, &text) > 1);
+	assert_int_equal(setenv("OUTBOUND_TEST_KEY", text, 1), 0);
+	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", c->folder.path, 1), 0);
+	assert_int_equal(SSL_CTX_set_num_tickets(ctx, 0), 1); /* nothing is resumed: each connection shows it */
+	assert_int_equal(SSL_CTX_load_verify_file(ctx, c->ca_file), 1);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	server_stop(f->server);
+	f->server = server_start(ctx, answer_reply, f);
+	f->settings.cert_file = c->client_file;
+	f->settings.key_file = source;
+	for (i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		(void)snprintf(source, sizeof source, "%s%s", keys[i], i < 2 ? "" : c->client_key);
+		open_client(f, "");
+		call_ok(f, &get, 200);
+	}
+	/* Read once: what becomes of the files until the next reload changes nothing. */
+	assert_int_equal(unlink(c->client_key), 0);
+	assert_int_equal(unlink(c->client_file), 0);
+	f->reply.close = true; /* the next call needs a new connection */
+	call_ok(f, &get, 200);
+	call_ok(f, &get, 200);
+	assert_int_equal(unsetenv("OUTBOUND_TEST_KEY"), 0);
+	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+	BIO_free(pem);
+	X509_free(leaf);
+	X509_free(middle);
+}
+
 static void
 outbound_says_that_a_connection_was_refused(void **state)
 {
@@ -254,6 +300,31 @@ outbound_error_texts_hold_no_path_and_no_query(void **state)
 	assert_null(strstr(f->e.text, "hook"));
 }
 
+static void
+answer_and_close(struct tls_server *server, const struct seen *seen, struct reply *reply)
+{
+	(void)server;
+	(void)seen;
+	reply->close = true;
+}
+
+/* A service that keeps no connection gets no second full handshake: with a client certificate that is a signature for each call. */
+static void
+outbound_resumes_the_session_of_a_connection_that_the_service_closed(void **state)
+{
+	struct fixture *f = *state;
+	size_t i;
+
+	f->server->answer = answer_and_close;
+	open_client(f, "");
+	for (i = 1; i <= 3; i++) {
+		call_ok(f, &get, 200);
+		server_wait(f->server, &f->server->closed, i);
+	}
+	assert_int_equal(server_count(f->server, &f->server->accepted), 3);
+	assert_int_equal(server_count(f->server, &f->server->resumed), 2);
+}
+
 int
 main(void)
 {
@@ -266,6 +337,7 @@ main(void)
 		test(outbound_reach_sees_what_a_call_would_see),
 		test(outbound_speaks_no_tls_below_1_2),
 		test(outbound_shows_its_client_certificate),
+		test(outbound_shows_its_chain_whatever_names_the_key),
 		test(outbound_says_that_a_connection_was_refused),
 		test(outbound_says_that_a_name_is_unknown),
 		test(outbound_ends_at_the_deadline_when_no_answer_comes),
@@ -274,6 +346,7 @@ main(void)
 		test(outbound_refuses_headers_without_end),
 		test(outbound_refuses_answers_that_break_off_or_are_no_http),
 		test(outbound_error_texts_hold_no_path_and_no_query),
+		test(outbound_resumes_the_session_of_a_connection_that_the_service_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,68 @@ outbound_says_that_nothing_was_sent_without_a_connection(void **state)
 	(void)close(taken);
 }
 
+/* The path is the answer; the first one is followed by an answer that nobody asked for. */
+static void
+answer_path(struct tls_server *server, const struct seen *seen, struct reply *reply)
+{
+	(void)snprintf(reply->body, sizeof reply->body, "%s", seen->path);
+	if (server->requests == 1)
+		reply->unasked = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n/stale";
+}
+
+/* A proxy that answers twice: the second answer must not be taken for the next request's. */
+static void
+outbound_takes_no_answer_that_came_before_the_request(void **state)
+{
+	struct fixture *f = *state;
+	struct outbound_request once = post;
+
+	once.once = true;
+	f->server->answer = answer_path;
+	open_client(f, "");
+	once.path_or_url = "/1";
+	call_ok(f, &once, 200);
+	assert_string_equal(buf_text(&f->got.body), "/1");
+	server_wait(f->server, &f->server->unasked, 1);
+	once.path_or_url = "/2";
+	call_ok(f, &once, 200);
+	assert_string_equal(buf_text(&f->got.body), "/2");
+	once.path_or_url = "/3";
+	call_ok(f, &once, 200);
+	assert_string_equal(buf_text(&f->got.body), "/3");
+	assert_int_equal(server_count(f->server, &f->server->accepted), 2); /* the second connection is kept */
+}
+
+static void
+answer_glued(struct tls_server *server, const struct seen *seen, struct reply *reply)
+{
+	(void)snprintf(reply->body, sizeof reply->body, "%s", seen->path);
+	if (server->requests == 1)
+		reply->glued = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n/stale";
+}
+
+/* What comes in the record that ends the answer has left the socket before anybody could look there. */
+static void
+outbound_takes_no_answer_from_the_record_of_another(void **state)
+{
+	struct fixture *f = *state;
+	struct outbound_request once = post;
+
+	once.once = true;
+	f->server->answer = answer_glued;
+	open_client(f, "");
+	once.path_or_url = "/1";
+	call_ok(f, &once, 200);
+	assert_string_equal(buf_text(&f->got.body), "/1");
+	once.path_or_url = "/2";
+	call_ok(f, &once, 200);
+	assert_string_equal(buf_text(&f->got.body), "/2");
+	once.path_or_url = "/3";
+	call_ok(f, &once, 200);
+	assert_string_equal(buf_text(&f->got.body), "/3");
+	assert_int_equal(server_count(f->server, &f->server->accepted), 2); /* the second connection is kept */
+}
+
 static void
 outbound_once_gives_the_whole_body_however_long(void **state)
 {
@@ -106,6 +168,8 @@ main(void)
 		test(outbound_may_send_a_request_twice_when_a_kept_connection_dies),
 		test(outbound_sends_a_request_once_when_that_is_asked_for),
 		test(outbound_says_that_nothing_was_sent_without_a_connection),
+		test(outbound_takes_no_answer_that_came_before_the_request),
+		test(outbound_takes_no_answer_from_the_record_of_another),
 		test(outbound_once_gives_the_whole_body_however_long),
 		test(outbound_tells_where_an_answer_points_and_goes_nowhere),
 	};

@@ -73,7 +73,7 @@ outbound_open_looks_at_the_files(void **state)
 	open_fails(f, "is not the key");
 	f->settings.cert_file = f->certs.client_file;
 	f->settings.key_file = file_make(&f->certs.folder, "not.key", "secret words\n", 0600, path);
-	open_fails(f, "no private key");
+	open_fails(f, "no PEM private key");
 	assert_null(strstr(f->e.text, "secret words"));
 	f->settings.key_file = f->certs.client_key;
 	open_client(f, "");

@@ -49,6 +49,8 @@ struct reply {
 	const char *raw_tail; /* after the copies */
 	bool hang;          /* nothing is sent until the server stops or the client goes */
 	bool close;         /* the connection is closed after the answer, without saying so */
+	const char *glued;  /* sent in one TLS record with the body; the connection is kept */
+	const char *unasked; /* sent after the answer, in a piece of its own; the connection is kept */
 };
 
 struct tls_server;
@@ -69,7 +71,7 @@ struct tls_server {
 	pthread_t thread;
 	pthread_mutex_t lock;   /* guards what follows */
 	pthread_cond_t changed;
-	size_t accepted, requests, closed;
+	size_t accepted, requests, closed, unasked, resumed;
 	struct connection connections[SERVER_CONNECTIONS_MAX];
 	struct seen last;
 };
@@ -155,8 +157,8 @@ static inline bool
 reply_write(SSL *ssl, int fd, const struct reply *reply)
 {
 	size_t len = reply->body_len != 0 ? reply->body_len : strlen(reply->body), i;
-	char head[2048];
-	int n;
+	char head[2048], both[sizeof reply->body + 1024];
+	int n, m;
 
 	if (reply->raw != NULL) {
 		for (i = 0; i == 0 || i < reply->raw_repeat; i++)
@@ -168,6 +170,10 @@ reply_write(SSL *ssl, int fd, const struct reply *reply)
 	}
 	n = snprintf(head, sizeof head, "HTTP/1.1 %d Status\r\nContent-Length: %zu\r\n%s\r\n", reply->status,
 		len, reply->headers);
+	if (reply->glued != NULL) {
+		m = snprintf(both, sizeof both, "%.*s%s", (int)len, reply->body, reply->glued);
+		return channel_write(ssl, fd, head, (size_t)n) && channel_write(ssl, fd, both, (size_t)m);
+	}
 	return channel_write(ssl, fd, head, (size_t)n) && channel_write(ssl, fd, reply->body, len) &&
 		!reply->close;
 }
@@ -199,6 +205,13 @@ serve(struct tls_server *server, SSL *ssl, int fd)
 		if (reply->hang)
 			hang_on(server, fd);
 		more = !reply->hang && reply_write(ssl, fd, reply);
+		if (more && reply->unasked != NULL) {
+			more = channel_write(ssl, fd, reply->unasked, strlen(reply->unasked));
+			(void)pthread_mutex_lock(&server->lock);
+			server->unasked++;
+			(void)pthread_cond_broadcast(&server->changed);
+			(void)pthread_mutex_unlock(&server->lock);
+		}
 	}
 	free(seen);
 	free(reply);
@@ -213,8 +226,12 @@ connection_run(void *arg)
 
 	if (ssl != NULL)
 		(void)SSL_set_fd(ssl, connection->fd);
-	if (ssl == NULL || SSL_accept(ssl) == 1)
+	if (ssl == NULL || SSL_accept(ssl) == 1) {
+		(void)pthread_mutex_lock(&server->lock);
+		server->resumed += ssl != NULL && SSL_session_reused(ssl) == 1;
+		(void)pthread_mutex_unlock(&server->lock);
 		serve(server, ssl, connection->fd);
+	}
 	if (ssl != NULL) {
 		(void)SSL_shutdown(ssl);
 		SSL_free(ssl);
