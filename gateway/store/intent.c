@@ -1,4 +1,4 @@
-/* What is asked of CAs elsewhere, written: see intent.h. Reading is in intent_list.c. */
+/* What is asked of CAs elsewhere, written: see intent.h. Reading is in intent_list.c, revocations are in intent_revoke.c. */
 #include "gateway/store/sqlite_internal.h"
 
 #include <string.h>
@@ -33,6 +33,41 @@ next_number(struct tx *tx, int64_t request_id, int64_t *out, struct err *e)
 	return query_get_int(&q) != 0 ? CLAIM_LOST : 0;
 }
 
+/* What audit rows tell of an intent. */
+struct told {
+	int64_t request_id;
+	char ca[INTENT_NAME_MAX], ca_request_id[INTENT_CA_REQUEST_MAX], tag[REG_TEXT_MAX];
+};
+
+/* From one CA to another, and why. */
+static int
+tell_failover(struct tx *tx, int64_t now_s, const char *actor, const struct told *told, int64_t id, const char *from,
+	const char *to, const char *why, struct err *e)
+{
+	CLEANUP(buf) struct buf detail = {0};
+
+	json_open(&detail);
+	json_int(&detail, "intent", id);
+	json_int(&detail, "request", told->request_id);
+	json_text(&detail, "from", from);
+	json_text(&detail, "to", to);
+	json_text(&detail, "ca_request", told->ca_request_id);
+	json_text(&detail, "reason", why);
+	json_close(&detail);
+	return store_append(tx, now_s, actor == NULL ? "enrolld" : actor, "ca.failover", told->tag, &detail, e);
+}
+
+static int
+tell_instead(struct tx *tx, const struct store_outcome *o, int64_t request_id, const char *name, struct err *e)
+{
+	struct told told = {.request_id = request_id};
+
+	(void)snprintf(told.ca_request_id, sizeof told.ca_request_id, "%s", name);
+	(void)snprintf(told.tag, sizeof told.tag, "%s", o->asset_tag == NULL ? "" : o->asset_tag);
+	return tell_failover(tx, o->now_s, NULL, &told, sqlite3_last_insert_rowid(tx->conn->db), o->intent->instead_of,
+		o->intent->ca, "it does not answer", e);
+}
+
 int
 intent_make(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e)
 {
@@ -60,7 +95,9 @@ intent_make(struct tx *tx, const struct store_outcome *o, int64_t request_id, st
 	query_blob(&q, o->intent->spki);
 	query_int(&q, o->intent->key_kind);
 	query_int(&q, o->now_s);
-	return query_run(&q, e);
+	if (query_run(&q, e) != 0)
+		return -1;
+	return o->intent->instead_of == NULL ? 0 : tell_instead(tx, o, request_id, name, e);
 }
 
 int
@@ -84,12 +121,6 @@ intent_fulfil(struct tx *tx, const struct store_outcome *o, int64_t request_id, 
 		return -1;
 	return rc == 0 ? CLAIM_LOST : 0;
 }
-
-/* What audit rows tell of an intent. */
-struct told {
-	int64_t request_id;
-	char ca[INTENT_NAME_MAX], ca_request_id[INTENT_CA_REQUEST_MAX], tag[REG_TEXT_MAX];
-};
 
 static int
 find_told(struct tx *tx, int64_t id, struct told *out, struct err *e)
@@ -127,11 +158,11 @@ struct step_write {
 };
 
 static int
-move(struct tx *tx, const struct intent_step *s, struct err *e)
+take_step(struct tx *tx, const struct intent_step *s, struct err *e)
 {
 	CLEANUP(query) struct query q = query_of(tx->conn,
 		"UPDATE intent SET state = ?3, reference = coalesce(?4, reference), error = ?5, next_try_s = ?6,"
-		" tries = tries + ?7, updated_s = ?8 WHERE id = ?1 AND state = ?2 RETURNING 1");
+		" tries = tries + ?7, updated_s = ?8 WHERE id = ?1 AND state = ?2 AND ca = coalesce(?9, ca) RETURNING 1");
 
 	query_int(&q, s->id);
 	query_int(&q, s->from);
@@ -141,6 +172,7 @@ move(struct tx *tx, const struct intent_step *s, struct err *e)
 	query_int(&q, s->next_try_s);
 	query_int(&q, s->called);
 	query_int(&q, s->now_s);
+	query_text_or_null(&q, s->ca);
 	return query_row(&q, e);
 }
 
@@ -156,7 +188,7 @@ step_job(struct tx *tx, void *arg, struct err *e)
 	w->done = false;
 	if (s->from >= INTENT_DONE || s->to >= INTENT_DONE)
 		return err_set(e, ERR_BUG, "an intent does not end by a step");
-	rc = move(tx, s, e);
+	rc = take_step(tx, s, e);
 	if (rc <= 0)
 		return rc < 0 ? -1 : JOB_UNDO;
 	w->done = true;
@@ -165,6 +197,8 @@ step_job(struct tx *tx, void *arg, struct err *e)
 	if (find_told(tx, s->id, &told, e) != 0)
 		return -1;
 	tell(&detail, s->id, &told, s->error);
+	if (s->serial != NULL)
+		json_text(&detail, "serial", s->serial);
 	json_close(&detail);
 	return store_append(tx, s->now_s, s->actor == NULL ? "enrolld" : s->actor, s->audit, told.tag, &detail, e);
 }
@@ -177,6 +211,61 @@ intent_step_write(struct store *store, const struct intent_step *step, bool *don
 	if (store_write(store, step_job, &w, e) != 0)
 		return -1;
 	*done = w.done;
+	return 0;
+}
+
+struct move_write {
+	const struct intent_move *move;
+	size_t moved;
+};
+
+/* What was decided long ago stays so old: it is decided once more before it is sent. */
+static int
+move_one(struct tx *tx, const struct intent_move *m, struct intent_moved *one, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"UPDATE intent SET ca = ?3, reference = '', error = ?4, next_try_s = ?5, tries = 0"
+		" WHERE id = ?1 AND ca = ?2 AND state = 0 RETURNING 1");
+
+	query_int(&q, one->id);
+	query_text(&q, m->from);
+	query_text_cut(&q, one->to, INTENT_NAME_MAX);
+	query_text_cut(&q, m->why, INTENT_ERROR_MAX);
+	query_int(&q, m->now_s);
+	return query_row(&q, e);
+}
+
+static int
+move_job(struct tx *tx, void *arg, struct err *e)
+{
+	struct move_write *w = arg;
+	const struct intent_move *m = w->move;
+	struct told told = {0};
+	size_t i;
+	int rc;
+
+	w->moved = 0;
+	for (i = 0; i < m->count; i++) {
+		rc = move_one(tx, m, &m->list[i], e);
+		m->list[i].moved = rc == 1;
+		if (rc == 0)
+			continue;
+		if (rc < 0 || find_told(tx, m->list[i].id, &told, e) != 0 ||
+			tell_failover(tx, m->now_s, m->actor, &told, m->list[i].id, m->from, m->list[i].to, m->why, e) != 0)
+			return -1;
+		w->moved++;
+	}
+	return w->moved == 0 ? JOB_UNDO : 0;
+}
+
+static int
+intent_move_write(struct store *store, const struct intent_move *move, size_t *moved, struct err *e)
+{
+	struct move_write w = {.move = move};
+
+	if (store_write(store, move_job, &w, e) != 0)
+		return -1;
+	*moved = w.moved;
 	return 0;
 }
 
@@ -238,24 +327,6 @@ end_request(struct tx *tx, const struct intent_end *end, int64_t request_id, str
 	return query_run(&q, e) != 0 ? -1 : quota_release(tx, request_id, e);
 }
 
-/* One that this gateway has let out before is its holder's: an answer was meant for somebody else. */
-static int
-queue_revocation(struct tx *tx, const struct intent_end *end, const char *ca, struct err *e)
-{
-	CLEANUP(query) struct query q = query_of(tx->conn,
-		"INSERT INTO ca_revocation (ca, serial, reason, cert, created_s, next_try_s)"
-		" SELECT ?1, ?2, 'quarantined', ?3, ?4, 0"
-		" WHERE NOT EXISTS (SELECT 1 FROM certificate WHERE serial = ?2 AND ca = ?1) ON CONFLICT DO NOTHING");
-
-	if (end->serial == NULL)
-		return 0;
-	query_text(&q, ca);
-	query_text_cut(&q, end->serial, SERIAL_HEX_MAX);
-	query_blob(&q, end->cert);
-	query_int(&q, end->now_s);
-	return query_run(&q, e);
-}
-
 static int
 end_job(struct tx *tx, void *arg, struct err *e)
 {
@@ -269,12 +340,15 @@ end_job(struct tx *tx, void *arg, struct err *e)
 	if ((end->to != INTENT_FAILED && end->to != INTENT_QUARANTINED) || end->cert.len > STORE_DER_MAX)
 		return err_set(e, ERR_BUG, "an intent cannot end like this");
 	rc = finish(tx, end, e);
-	if (rc <= 0)
-		return rc < 0 ? -1 : JOB_UNDO;
-	if (find_told(tx, end->id, &told, e) != 0 || end_request(tx, end, told.request_id, e) != 0 ||
-	    queue_revocation(tx, end, told.ca, e) != 0)
+	if (rc < 0 || find_told(tx, end->id, &told, e) != 0)
 		return -1;
-	w->done = true;
+	w->done = rc == 1;
+	rc = intent_queue_revocation(tx, end, end->ca == NULL ? told.ca : end->ca, e);
+	if (rc < 0 || (w->done && end_request(tx, end, told.request_id, e) != 0))
+		return -1;
+	/* Over by other hands, and a certificate that was never let out came all the same: nobody else knows of it. */
+	if (!w->done && rc == 0)
+		return JOB_UNDO;
 	tell(&detail, end->id, &told, end->reason);
 	json_text(&detail, "sentence", end->sentence);
 	if (end->serial != NULL)
@@ -350,51 +424,6 @@ intent_adopt(struct store *store, int64_t now_s, int64_t *count, struct err *e)
 	return 0;
 }
 
-static int
-tell_revocation(struct tx *tx, const struct revocation_step *s, const char *ca, const char *serial, struct err *e)
-{
-	CLEANUP(buf) struct buf detail = {0};
-
-	json_open(&detail);
-	json_text(&detail, "ca", ca);
-	json_text(&detail, "serial", serial);
-	if (s->to == REVOCATION_IMPOSSIBLE)
-		json_text(&detail, "reason", s->error);
-	json_close(&detail);
-	return store_append(tx, s->now_s, "enrolld", s->to == REVOCATION_DONE ? "ca.revoked" : "ca.revoke_impossible", serial,
-		&detail, e);
-}
-
-static int
-revocation_job(struct tx *tx, void *arg, struct err *e)
-{
-	const struct revocation_step *s = arg;
-	CLEANUP(query) struct query q = query_of(tx->conn,
-		"UPDATE ca_revocation SET state = ?2, error = ?3, next_try_s = ?4, tries = tries + 1"
-		" WHERE id = ?1 AND state = 0 RETURNING ca, serial");
-	char ca[INTENT_NAME_MAX], serial[SERIAL_HEX_MAX];
-	int rc;
-
-	query_int(&q, s->id);
-	query_int(&q, s->to);
-	query_text_cut(&q, s->error, INTENT_ERROR_MAX);
-	query_int(&q, s->next_try_s);
-	rc = query_row(&q, e);
-	if (rc <= 0)
-		return rc < 0 ? -1 : JOB_UNDO;
-	query_get_text(&q, ca, sizeof ca);
-	query_get_text(&q, serial, sizeof serial);
-	return s->to == REVOCATION_LATER ? 0 : tell_revocation(tx, s, ca, serial, e);
-}
-
-static int
-revocation_step(struct store *store, const struct revocation_step *step, struct err *e)
-{
-	struct revocation_step s = *step;
-
-	return store_write(store, revocation_job, &s, e);
-}
-
 const struct intent_ops intent_sqlite = {
 	.by_id = intent_by_id,
 	.of_request = intent_of_request,
@@ -404,6 +433,7 @@ const struct intent_ops intent_sqlite = {
 	.revocations = intent_revocations,
 	.step = intent_step_write,
 	.end = intent_end_write,
+	.move = intent_move_write,
 	.adopt = intent_adopt,
-	.revocation_step = revocation_step,
+	.revocation_step = intent_revocation_step,
 };

@@ -20,7 +20,7 @@ struct store_read;
 
 enum intent_state {
 	INTENT_OPEN = 0,    /* not sent, or certainly not issued: it may be sent */
-	INTENT_SENT,        /* being sent at this moment */
+	INTENT_SENT,        /* being sent at this moment, or its outcome is being recorded */
 	INTENT_WAITING,     /* the CA makes it wait: it is polled */
 	INTENT_UNKNOWN,     /* sent, and what became of it is not known: never sent again before that is */
 	INTENT_DONE,        /* past here it is over */
@@ -38,6 +38,7 @@ const char *intent_state_name(enum intent_state state);
 /* One to be made with a request that is recorded as PENDING. */
 struct intent_new {
 	const char *ca;
+	const char *instead_of; /* the CA it would have been, but that does not answer: an audit row "ca.failover" says so; NULL: none */
 	const char *spec_json; /* what was approved */
 	struct bytes spki;
 	int key_kind;          /* enum key_kind */
@@ -47,6 +48,7 @@ struct intent_row {
 	int64_t id;
 	int64_t request_id;
 	char asset_tag[REG_TEXT_MAX];
+	char label[REG_TEXT_MAX]; /* of the request */
 	uint8_t csr_sha256[32];
 	char ca[INTENT_NAME_MAX];
 	char ca_request_id[INTENT_CA_REQUEST_MAX]; /* "gw-<request>-<number>", no other has it */
@@ -71,6 +73,7 @@ typedef bool (*intent_cb)(void *arg, const struct intent_row *row); /* false: st
 /* One step of an intent that is not over. */
 struct intent_step {
 	int64_t id;
+	const char *ca;        /* when it is not this CA's any more, nothing is done; NULL: whosever it is */
 	enum intent_state from, to; /* when it is not in from any more, nothing is done */
 	const char *reference; /* NULL: as it was */
 	const char *error;     /* NULL: "" */
@@ -78,12 +81,17 @@ struct intent_step {
 	bool called;           /* one more call to the CA */
 	const char *actor;     /* for the audit row; NULL: "enrolld" */
 	const char *audit;     /* the row's action; NULL: no row */
+	const char *serial;    /* of the certificate that it is about, for the row; NULL: none */
 	int64_t now_s;
 };
 
-/* The end without a certificate: the request becomes DENIED (unless an operator has refused it), its place in a quota is free. */
+/*
+ * The end without a certificate: the request becomes DENIED (unless an operator has refused it), its place in a quota is free.
+ * When it is over already, a certificate that came all the same still enters the queue of revocations, with an audit row.
+ */
 struct intent_end {
 	int64_t id;
+	const char *ca;        /* that has to revoke it; NULL: the intent's */
 	enum intent_state to;  /* FAILED or QUARANTINED */
 	const char *reason, *sentence; /* of the request, and the decision row */
 	const char *rules_json; /* NULL: "[]" */
@@ -92,6 +100,21 @@ struct intent_end {
 	const char *audit;
 	const char *serial;    /* of a certificate that came: it enters the queue of revocations; NULL: none did */
 	struct bytes cert;     /* DER, may be empty */
+	int64_t now_s;
+};
+
+/* Some that are open go to other CAs, in one transaction, with an audit row "ca.failover" for each. */
+struct intent_moved {
+	int64_t id;
+	char to[INTENT_NAME_MAX];
+	bool moved;            /* filled: it was */
+};
+struct intent_move {
+	const char *from;      /* those that are not open, or not this CA's any more, stay */
+	struct intent_moved *list;
+	size_t count;
+	const char *why;
+	const char *actor;     /* NULL: "enrolld" */
 	int64_t now_s;
 };
 
@@ -137,6 +160,8 @@ struct intent_ops {
 	/* 0 or -1; *done: whether it was. */
 	int (*step)(struct store *, const struct intent_step *, bool *done, struct err *);
 	int (*end)(struct store *, const struct intent_end *, bool *done, struct err *);
+	/* 0 or -1; *moved: how many were, and which says the list. They are due at once, and for the CA they come to they are new. */
+	int (*move)(struct store *, const struct intent_move *, size_t *moved, struct err *);
 	/* At start: what a former life was sending is UNKNOWN. *count: how many. */
 	int (*adopt)(struct store *, int64_t now_s, int64_t *count, struct err *);
 	int (*revocation_step)(struct store *, const struct revocation_step *, struct err *);

@@ -2,7 +2,7 @@
 #include "gateway/store/sqlite_internal.h"
 
 #define INTENT_COLUMNS \
-	"i.id, i.request_id, a.tag, r.csr_sha256, i.ca, i.ca_request_id, i.state, i.reference, i.created_s, i.updated_s," \
+	"i.id, i.request_id, a.tag, r.label, r.csr_sha256, i.ca, i.ca_request_id, i.state, i.reference, i.created_s, i.updated_s," \
 	" i.next_try_s, i.tries, i.certificate_id, i.key_kind, i.error"
 #define INTENT_TABLES " FROM intent i CROSS JOIN request r ON r.id = i.request_id CROSS JOIN asset a ON a.id = r.asset_id"
 
@@ -12,6 +12,7 @@ row_intent(struct query *q, struct intent_row *out)
 	out->id = query_get_int(q);
 	out->request_id = query_get_int(q);
 	query_get_text(q, out->asset_tag, sizeof out->asset_tag);
+	query_get_text(q, out->label, sizeof out->label);
 	query_get_blob(q, out->csr_sha256, sizeof out->csr_sha256);
 	query_get_text(q, out->ca, sizeof out->ca);
 	query_get_text(q, out->ca_request_id, sizeof out->ca_request_id);

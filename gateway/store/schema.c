@@ -427,6 +427,33 @@ static const char SCHEMA_9_INTENTS[] =
 	" ON CONFLICT DO NOTHING; END;"
 	"PRAGMA user_version = 9;";
 
+/*
+ * Which CA certificates devices have: see rollover.h. Of trust_seen a report reads all rows, a fetch one, and a write comes once
+ * for each device and bundle: an index by bundle would be written for nothing. Bundles are few.
+ */
+static const char SCHEMA_10_ROLLOVER[] =
+	"CREATE TABLE bundle ("
+	" id INTEGER PRIMARY KEY,"
+	" ca TEXT NOT NULL,"
+	" sha256 BLOB NOT NULL,"
+	" made_s INTEGER NOT NULL,"
+	" UNIQUE (ca, sha256)"
+	") STRICT;"
+	"CREATE TABLE bundle_cert ("
+	" bundle_id INTEGER NOT NULL REFERENCES bundle (id),"
+	" cert_sha256 BLOB NOT NULL,"
+	" PRIMARY KEY (bundle_id, cert_sha256)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE TABLE trust_seen ("
+	" asset_id INTEGER NOT NULL REFERENCES asset (id),"
+	" ca TEXT NOT NULL,"
+	" bundle_id INTEGER NOT NULL REFERENCES bundle (id),"
+	" at_s INTEGER NOT NULL,"
+	" how INTEGER NOT NULL,"
+	" PRIMARY KEY (asset_id, ca)"
+	") STRICT, WITHOUT ROWID;"
+	"PRAGMA user_version = 10;";
+
 const char *const store_migrations[] = {
 	SCHEMA_1_REGISTRY,
 	SCHEMA_2_ENROLLMENT,
@@ -437,5 +464,6 @@ const char *const store_migrations[] = {
 	SCHEMA_7_EVIDENCE,
 	SCHEMA_8_SHORT_KEYS,
 	SCHEMA_9_INTENTS,
+	SCHEMA_10_ROLLOVER,
 	NULL,
 };

@@ -108,6 +108,7 @@ store_write(struct store *store, job_fn fn, void *arg, struct err *e)
 const struct store_ops store_sqlite = {
 	.name = "sqlite",
 	.intents = &intent_sqlite,
+	.rollover = &rollover_sqlite,
 	.open = sqlite_open,
 	.close = sqlite_close,
 	.stats = sqlite_stats,

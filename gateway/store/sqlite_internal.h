@@ -334,6 +334,9 @@ MUST_USE int ak_sweep(struct tx *tx, int64_t now_s, int max, int *count, struct 
 MUST_USE int intent_make(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e);
 MUST_USE int intent_fulfil(struct tx *tx, const struct store_outcome *o, int64_t request_id, int64_t cert_id,
 	struct err *e);
+/* intent_revoke.c. 1: it waits to be revoked now; 0: none came, it waits already, or it is its holder's; -1. */
+MUST_USE int intent_queue_revocation(struct tx *tx, const struct intent_end *end, const char *ca, struct err *e);
+int intent_revocation_step(struct store *store, const struct revocation_step *step, struct err *e);
 /* intent_list.c: for the table of operations. */
 int intent_by_id(struct store_read *read, int64_t id, struct intent_row *out, struct buf *spec, struct buf *spki,
 	struct err *e);
@@ -342,6 +345,12 @@ int intent_list(struct store_read *read, const struct intent_filter *filter, int
 int intent_next(struct store_read *read, const char *ca, int64_t *at_s, struct err *e);
 int intent_counts(struct store_read *read, const char *ca, struct intent_counts *out, struct err *e);
 int intent_revocations(struct store_read *read, const char *ca, int64_t due_s, int limit, revocation_cb cb, void *arg,
+	struct err *e);
+
+/* rollover_report.c: for the table of operations. */
+int rollover_count(struct store_read *read, struct rollover_generation *at, size_t count, int64_t now_s, int64_t *devices,
+	struct err *e);
+int rollover_behind_list(struct store_read *read, const struct rollover_behind_filter *filter, rollover_behind_cb cb, void *arg,
 	struct err *e);
 
 /*

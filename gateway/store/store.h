@@ -20,6 +20,7 @@
 #include "base/bytes.h"
 #include "base/ossl.h"
 #include "gateway/store/intent.h"
+#include "gateway/store/rollover.h"
 #include "policy/import.h"
 #include "policy/record.h"
 
@@ -351,6 +352,7 @@ struct store_stats {
 struct store_ops {
 	const char *name; /* "sqlite" */
 	const struct intent_ops *intents;
+	const struct rollover_ops *rollover;
 
 	MUST_USE int (*open)(const struct store_settings *settings, struct store **out, struct err *e);
 	void (*close)(struct store *store); /* finishes queued writes */
