@@ -11,6 +11,7 @@
 #include "gateway/coap/est_coap.h"
 #include "gateway/core/metrics.h"
 #include "gateway/core/outcome.h"
+#include "gateway/core/rollover.h"
 #include "gateway/core/work.h"
 
 #define OFFERS_MAX    64 /* labels that discovery lists; others are served all the same */
@@ -77,16 +78,21 @@ static void
 answer_crts(struct call *c)
 {
 	const struct world_ca *ca = world_ca_of(c->world, c->label->ca);
-	const STACK_OF(X509) *chain = ca->ops->chain(ca->ca);
+	bool bare = c->request->accept == COAPS_FORMAT_CERT;
 	struct err e;
 
-	c->answer->content_format = c->request->accept == COAPS_FORMAT_CERT ? COAPS_FORMAT_CERT : COAPS_FORMAT_CERTS;
-	if (c->answer->content_format == COAPS_FORMAT_CERTS)
-		buf_append_bytes(&c->answer->body, buf_bytes(&ca->cacerts));
-	else if (sk_X509_num(chain) != 1)
+	c->answer->content_format = bare ? COAPS_FORMAT_CERT : COAPS_FORMAT_CERTS;
+	if (bare && ca->cacerts_count != 1) {
 		fail(c, 406, "there is more than one CA certificate; ask for format 281");
-	else if (x509_to_der(sk_X509_value(chain, 0), &c->answer->body, &e) != 0)
+		return;
+	}
+	if (!bare)
+		buf_append_bytes(&c->answer->body, buf_bytes(&ca->cacerts));
+	else if (x509_to_der(sk_X509_value(ca->ops->chain(ca->ca), 0), &c->answer->body, &e) != 0) {
 		internal_error(c, &e);
+		return;
+	}
+	rollover_fetched(c->gateway, c->world, c->label, FETCH_CRTS, c->request->peer->cert, c->now_s);
 }
 
 /* RFC 9148, section 4.5: "4.04 is used when the resource is not available for the client." */
@@ -155,7 +161,7 @@ answer_key(struct call *c, const struct enroll_result *result)
 	CLEANUP(buf) struct buf certs = { 0 };
 	struct err e;
 
-	if (!bare && outcome_certs(c->world, c->label, buf_bytes(&result->cert), 0, &certs, &e) != 0) {
+	if (!bare && outcome_certs(c->world, c->label, result, 0, &certs, &e) != 0) {
 		internal_error(c, &e);
 		return;
 	}
@@ -178,8 +184,8 @@ answer_issued(struct call *c, const struct enroll_result *result)
 	c->answer->content_format = c->request->accept == COAPS_FORMAT_CERT ? COAPS_FORMAT_CERT : COAPS_FORMAT_CERTS;
 	if (c->answer->content_format == COAPS_FORMAT_CERT)
 		buf_append_bytes(&c->answer->body, buf_bytes(&result->cert));
-	else if (outcome_certs(c->world, c->label, buf_bytes(&result->cert),
-			 c->label->include_chain ? EST_CERTS_MAX : 0, &c->answer->body, &e) != 0)
+	else if (outcome_certs(c->world, c->label, result, c->label->include_chain ? EST_CERTS_MAX : 0, &c->answer->body,
+			 &e) != 0)
 		internal_error(c, &e);
 }
 

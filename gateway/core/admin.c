@@ -23,6 +23,7 @@ static const struct {
 	{ "ca intents", admin_ca_intents, "ca open? after# limit#" },
 	{ "ca list", admin_ca_list, "" },
 	{ "ca resolve", admin_ca_resolve, "id# absent? failed? reason" },
+	{ "ca rollover", admin_ca_rollover, "ca behind? after# limit#" },
 	{ "cert list", admin_cert_list, "asset status expires_before after# limit#" },
 	{ "cert revoke", admin_cert_revoke, "serial ca reason" },
 	{ "cert show", admin_cert_show, "serial ca" },

@@ -46,6 +46,7 @@ MUST_USE int admin_named(const char *what, int (*of)(const char *), const char *
 int admin_ca_list(struct admin_call *call, struct err *e);
 int admin_ca_intents(struct admin_call *call, struct err *e);
 int admin_ca_resolve(struct admin_call *call, struct err *e);
+int admin_ca_rollover(struct admin_call *call, struct err *e);
 int admin_owner_put(struct admin_call *call, struct err *e);
 int admin_owner_list(struct admin_call *call, struct err *e);
 int admin_asset_list(struct admin_call *call, struct err *e);

@@ -1,8 +1,11 @@
 /* CAs elsewhere: how they are, what they are asked for, and what only an operator can tell. */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gateway/core/admin_json.h"
 #include "gateway/core/issuer.h"
+#include "gateway/core/rule_limits.h"
 
 static json_t *
 json_of_intent(const struct intent_row *row)
@@ -60,29 +63,71 @@ resolve_absent(struct admin_call *call, int64_t id, bool *done, struct err *e)
 }
 
 static int
-resolve_failed(struct admin_call *call, int64_t id, bool *done, struct err *e)
+resolve_failed(struct admin_call *call, const struct intent_row *row, bool *done, struct err *e)
 {
 	struct world *world = world_get();
-	struct intent_end end = { .id = id, .to = INTENT_FAILED, .reason = "ca.resolved",
+	struct rule_limits_key key = { .asset = row->asset_tag, .label = row->label, .csr_sha256 = row->csr_sha256 };
+	struct intent_end end = { .id = row->id, .to = INTENT_FAILED, .reason = "ca.resolved",
 		.sentence = admin_text_or(call, "reason", "an operator gave it up"), .actor = call->actor,
 		.policy_version = world->config->version, .audit = "ca.resolved", .now_s = call->now_s };
 	int result = call->gateway->store_ops->intents->end(call->gateway->store, &end, done, e);
 
+	if (result == 0 && *done)
+		rule_limits_settle(call->gateway->rule_limits, &key, false);
 	world_put(world);
 	return result;
+}
+
+static int
+read_file(const struct admin_call *call, struct buf *out, struct err *e)
+{
+	uint8_t chunk[4096];
+	ssize_t n = 0;
+
+	while (out->len <= ISSUER_FOUND_MAX && (n = read(call->fd, chunk, sizeof chunk)) > 0)
+		buf_append(out, chunk, (size_t)n);
+	if (n < 0)
+		return err_set(e, ERR_MALFORMED, "the file with the certificate cannot be read: %s", strerror(errno));
+	return buf_failed(out) ? err_set(e, ERR_NOMEM, "no memory for the certificate") : 0;
+}
+
+static int
+resolve_issued(struct admin_call *call, const struct intent_row *row, struct err *e)
+{
+	CLEANUP(buf) struct buf file = { 0 };
+	struct issuer_found found = { .intent_id = row->id, .actor = call->actor, .now_s = call->now_s,
+		.why = admin_text_or(call, "reason", "an operator found that it was issued") };
+	struct world *world;
+	int result;
+
+	if (read_file(call, &file, e) != 0)
+		return -1;
+	found.file = buf_bytes(&file);
+	world = world_get();
+	result = issuer_resolve(call->gateway, world, &found, e);
+	world_put(world);
+	if (result != 0)
+		return -1;
+	call->result = json_pack("{s:I, s:s, s:s, s:s, s:s, s:s}", "intent", (json_int_t)row->id, "name", row->ca_request_id, "ca", row->ca,
+		"state", intent_state_name(found.state), "serial", found.serial, "sentence", found.said);
+	return 0;
 }
 
 int
 admin_ca_resolve(struct admin_call *call, struct err *e)
 {
 	int64_t id = admin_int_or(call, "id", 0);
-	bool absent = admin_flag(call, "absent"), failed = admin_flag(call, "failed"), done = false;
+	bool absent = admin_flag(call, "absent"), failed = admin_flag(call, "failed"), issued = call->fd >= 0, done = false;
 	struct intent_row row;
 
-	if (absent == failed)
-		return err_set(e, ERR_MALFORMED, "say one of --absent (it was not issued: it is sent again) and --failed");
-	if (find_unknown(call, id, &row, e) != 0 ||
-	    (absent ? resolve_absent(call, id, &done, e) : resolve_failed(call, id, &done, e)) != 0)
+	if (absent + failed + issued != 1)
+		return err_set(e, ERR_MALFORMED, "say one of --issued FILE (here is its certificate), --absent (it was not issued: it is sent"
+			" again) and --failed (give it up)");
+	if (find_unknown(call, id, &row, e) != 0)
+		return -1;
+	if (issued)
+		return resolve_issued(call, &row, e);
+	if ((absent ? resolve_absent(call, id, &done, e) : resolve_failed(call, &row, &done, e)) != 0)
 		return -1;
 	if (!done)
 		return err_set(e, ERR_DENIED, "intent %lld has just changed; look again", (long long)id);
@@ -90,6 +135,19 @@ admin_ca_resolve(struct admin_call *call, struct err *e)
 	call->result = json_pack("{s:I, s:s, s:s, s:s}", "intent", (json_int_t)id, "name", row.ca_request_id, "ca", row.ca, "state",
 		intent_state_name(absent ? INTENT_OPEN : INTENT_FAILED));
 	return 0;
+}
+
+/* In their order; NULL: no memory. */
+static json_t *
+json_of_failover(const struct config_ca *config)
+{
+	CLEANUP(buf) struct buf text = { 0 };
+	size_t i;
+
+	buf_append_text(&text, "");
+	for (i = 0; i < config->failover_count; i++)
+		buf_printf(&text, "%s%s", i == 0 ? "" : " ", config->failover[i]);
+	return buf_failed(&text) ? NULL : json_string(buf_text(&text));
 }
 
 static json_t *
@@ -102,8 +160,9 @@ json_of_ca(struct admin_call *call, const struct snapshot *s, const struct confi
 
 	if (elsewhere && s->ops->intents->counts(s->read, config->name, &counts, &e) != 0)
 		counts = (struct intent_counts){ 0 };
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "ca", config->name, "type", config->type, "url",
-		config->url, "breaker", elsewhere ? guard_state_name(guard) : "", "open",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "ca", config->name, "type", config->type, "url",
+		config->url, "breaker", elsewhere ? guard_state_name(guard) : "", "group", config->group, "failover",
+		json_of_failover(config), "open",
 		(json_int_t)(counts.in_state[INTENT_OPEN] + counts.in_state[INTENT_SENT]), "waiting",
 		(json_int_t)counts.in_state[INTENT_WAITING], "unknown", (json_int_t)counts.in_state[INTENT_UNKNOWN],
 		"revocations", (json_int_t)counts.revocations);

@@ -41,4 +41,7 @@ snapshot_auto(struct snapshot *snapshot)
 		snapshot->ops->read_end(snapshot->read);
 }
 
+/* admin_ca_rollover.c: appends which configured CAs the asset knows, since when and how it got to. */
+MUST_USE int admin_collect_known(const struct snapshot *s, int64_t asset_id, json_t *out, struct err *e);
+
 #endif

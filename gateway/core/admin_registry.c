@@ -72,7 +72,7 @@ admin_asset_show(struct admin_call *call, struct err *e)
 	struct cert_filter filter = { .status = -1, .limit = 100 };
 	struct asset asset;
 	struct owner owner;
-	json_t *anchors, *certs;
+	json_t *anchors, *certs, *knows;
 	int found;
 
 	if (admin_text(call, "tag", &filter.asset_tag, e) != 0 || snapshot_begin(call, &s, e) != 0)
@@ -83,9 +83,12 @@ admin_asset_show(struct admin_call *call, struct err *e)
 	call->result = json_of_asset(&asset, owner.name);
 	anchors = json_array();
 	certs = json_array();
+	knows = json_array();
 	(void)json_object_set_new(call->result, "anchors", anchors);
 	(void)json_object_set_new(call->result, "certs", certs);
-	if (s.ops->anchor_list(s.read, asset.id, collect_anchor, anchors, e) != 0)
+	(void)json_object_set_new(call->result, "knows", knows);
+	if (s.ops->anchor_list(s.read, asset.id, collect_anchor, anchors, e) != 0 ||
+	    admin_collect_known(&s, asset.id, knows, e) != 0)
 		return -1;
 	return s.ops->cert_list(s.read, &filter, collect_cert, certs, e);
 }

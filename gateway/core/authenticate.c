@@ -34,7 +34,7 @@ find_own(struct attempt *a, struct err *e)
 	if (found <= 0)
 		return found < 0 ? store_failed(e) : 0;
 	/* Another label's CA counts only where this label's trust sets name it. */
-	if (strcmp(row.ca, a->request->label->ca) != 0 &&
+	if (!world_same_group(a->world, a->request->label->ca, row.ca) &&
 	    trust_verify(a->world->trust, a->request->label->trust, a->request->label->trust_count,
 		    a->request->client_cert, a->request->client_chain, a->request->now_s, &verdict, e) != 0)
 		return 0;

@@ -145,6 +145,11 @@ ca_guard_leave(struct ca_guard *guard, enum guard_call call, int64_t now_s)
 		guard->failures = 0;
 		guard->rounds = 0;
 		break;
+	case GUARD_REACHED:
+		back = guard->state != GUARD_CLOSED;
+		guard->state = GUARD_CLOSED;
+		guard->failures = back ? GUARD_FAILURES - 1 : guard->failures;
+		break;
 	case GUARD_FAILED:
 		guard->failures++;
 		if (guard->state == GUARD_HALF_OPEN || (guard->state == GUARD_CLOSED && guard->failures >= GUARD_FAILURES))

@@ -34,6 +34,8 @@ void ca_guard_set(struct ca_guard *guard, int calls, int64_t budget);
 bool ca_guard_enter(struct ca_guard *guard, bool issues, int64_t now_s, int64_t *at_s);
 enum guard_call {
 	GUARD_ANSWERED,  /* whatever it said */
+	GUARD_REACHED,   /* it was only looked at, and is there: calls may be made, but the first that fails opens the breaker
+	                    again, for longer */
 	GUARD_FAILED,    /* no answer, or none that an answering CA gives */
 	GUARD_NOT_MADE,  /* there was nothing to ask after all */
 };

@@ -53,6 +53,12 @@ struct config_ca {
 	int calls;                   /* under way at once */
 	int64_t wait_s;              /* how long a request waits for it before the device is told to come back */
 	int64_t budget;              /* certificates a minute; 0: any number */
+	/* Generations and stand-ins: see world_group.c */
+	char group[REG_TEXT_MAX];    /* its trust group; "": it alone */
+	char succeeds[REG_TEXT_MAX]; /* the CA of the group whose next generation this is; "": none */
+	struct config_list cross;    /* PEM files: certificates of one generation's CA by another's */
+	char failover[CONFIG_LIST_MAX][REG_TEXT_MAX]; /* CAs of the group elsewhere, asked while this one does not answer */
+	size_t failover_count;
 };
 
 /* A registration authority of SCEP: the RSA certificates that devices encrypt to and that answers are signed with. */

@@ -304,6 +304,7 @@ config_check(struct config_reader *r)
 		check_profile(r, i);
 	for (i = 0; i < config->label_count; i++)
 		check_label(r, i);
+	config_check_group(r);
 	config_check_scep(r);
 	config_check_policy(r);
 	if (config->label_count == 0)

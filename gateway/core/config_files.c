@@ -13,12 +13,12 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-#include "gateway/core/world.h"
 #include "gateway/ca/ca.h"
 #include "gateway/core/config_reader.h"
 #include "gateway/core/trust_crl.h"
+#include "gateway/core/world_parts.h"
+#include "gateway/outbound/secret.h"
 
-#define MASTER_MIN 32
 #define GROUP_BUFFER 65536
 
 DEFINE_CLEANUP(SSL_CTX, SSL_CTX *, SSL_CTX_free);
@@ -274,13 +274,15 @@ check_ca(struct config_reader *r, size_t i)
 	struct ca *ca = NULL;
 	struct err e;
 
+	config_check_secret_file(r, SECTION_CAS, i, config->secret_file);
+	if (r->source->problems != 0)
+		return;
 	if (world_ca_open(config, &ops, &ca, &e) == 0)
 		ops->close(ca);
 	else
 		config_complain(r, SECTION_CAS, i, ops != NULL && ops->remote ? "type" :
 			config->chain.count == 0 ? "certificate" : "chain", "%s", e.text);
 }
-
 
 static void
 check_store(struct config_reader *r)
@@ -305,19 +307,21 @@ check_store(struct config_reader *r)
 static void
 check_master(struct config_reader *r)
 {
-	const char *path = r->config->keygen_master;
-	const char *trouble = path[0] == '\0' ? NULL : config_file_trouble(path);
-	struct stat st;
+	CLEANUP(secret_buf) struct buf master = { 0 };
+	struct err e;
 
-	if (path[0] == '\0')
-		return;
-	if (trouble != NULL)
-		config_complain(r, SECTION_KEYGEN, 0, "master", "%s: %s", path, trouble);
-	else if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
-		config_complain(r, SECTION_KEYGEN, 0, "master", "%s: others may read it; chmod 600 %s", path, path);
-	else if (stat(path, &st) == 0 && st.st_size < MASTER_MIN)
-		config_complain(r, SECTION_KEYGEN, 0, "master", "%s: %lld octets; at least %d are needed", path,
-			(long long)st.st_size, MASTER_MIN);
+	if (world_master_load(r->config->keygen_master, &master, &e) != 0)
+		config_complain(r, SECTION_KEYGEN, 0, "master", "%s", e.text);
+}
+
+void
+config_check_secret_file(struct config_reader *r, enum config_section_id section, size_t i, const char *source)
+{
+	CLEANUP(secret_buf) struct buf secret = { 0 };
+	struct err e;
+
+	if (source[0] != '\0' && secret_file_read(source, &secret, &e) != 0)
+		config_complain(r, section, i, "secret_file", "%s", e.text);
 }
 
 void
@@ -339,9 +343,10 @@ config_check_files(struct config_reader *r)
 	for (i = 0; i < config->ca_count; i++) {
 		bool pair = check_issuer(r, i);
 
-		if (config_check_certificates(r, SECTION_CAS, i, "chain", &config->cas[i].chain) && pair && r->source->problems == 0)
+		if (config_check_certificates(r, SECTION_CAS, i, "chain", &config->cas[i].chain) && pair)
 			check_ca(r, i);
 	}
+	config_check_group_files(r);
 	config_check_scep_files(r);
 	config_check_coap(r);
 	config_check_policy_files(r);

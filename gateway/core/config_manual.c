@@ -20,7 +20,9 @@ type_text(enum config_type type)
 	case TYPE_PATH:
 		return "path";
 	case TYPE_KEY:
-		return "path or key URI";
+		return "private key";
+	case TYPE_SECRET:
+		return "secret";
 	case TYPE_MODE:
 		return "octal permissions";
 	case TYPE_BOOL:
@@ -55,7 +57,7 @@ type_text(enum config_type type)
 	case TYPE_PATHS:
 		return "list of paths";
 	case TYPE_KEYS:
-		return "list of paths or key URIs";
+		return "list of private keys";
 	case TYPE_KEY_RULES:
 		return "list of keys";
 	}

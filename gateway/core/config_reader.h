@@ -43,9 +43,11 @@ int64_t config_size_parse(const char *text);
 /* A number of a row's type as one would write it. */
 void config_number_text(enum config_type type, int64_t value, char out[TIME_TEXT_MAX]);
 
-/* The checks across settings, and of what they name on this machine; of SCEP, CoAP, rules and attesters apart. */
+/* The checks across settings, and of what they name on this machine; of SCEP, trust groups, CoAP, rules and attesters apart. */
 void config_check(struct config_reader *r);
 void config_check_scep(struct config_reader *r);
+void config_check_group(struct config_reader *r);
+void config_check_group_files(struct config_reader *r);
 void config_check_files(struct config_reader *r);
 void config_check_scep_files(struct config_reader *r);
 void config_check_coap(struct config_reader *r);
@@ -69,8 +71,8 @@ bool config_is_url(const char *text);
 /* Complains of certificate files that cannot be loaded; true when all can. */
 bool config_check_certificates(struct config_reader *r, enum config_section_id section, size_t i, const char *key,
 	const struct config_list *paths);
-/* Complains of a secret's file that cannot be read, or that others may read; "" is none. */
-void config_check_secret_file(struct config_reader *r, enum config_section_id section, size_t i, const char *path);
+/* Complains of a secret_file that cannot be read, or that others may read; "" is none. */
+void config_check_secret_file(struct config_reader *r, enum config_section_id section, size_t i, const char *source);
 
 /* NULL when path is a regular file, else why not; OpenSSL would wait for a FIFO for ever. */
 const char *config_file_trouble(const char *path);
@@ -78,5 +80,9 @@ const char *config_file_trouble(const char *path);
 /* The certificates of a file, the caller's; NULL after complaining why not, or when path is "". */
 STACK_OF(X509) *config_load_certificates(struct config_reader *r, enum config_section_id section, size_t i,
 	const char *key, const char *path);
+/* The same without a complaint: whoever names the file complains. */
+STACK_OF(X509) *config_load_quietly(const char *path);
+/* A CA's issuing certificate and those above it, quietly; NULL when the first cannot be loaded. */
+STACK_OF(X509) *config_load_chain(const struct config_ca *ca);
 
 #endif

@@ -3,7 +3,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <openssl/err.h>
 
@@ -28,9 +27,8 @@ struct ra_files {
 	EVP_PKEY *key;
 };
 
-/* Certificates without complaint: whoever names the file complains. */
-static STACK_OF(X509) *
-load_quietly(const char *path)
+STACK_OF(X509) *
+config_load_quietly(const char *path)
 {
 	STACK_OF(X509) *certs = NULL;
 	struct err e;
@@ -43,7 +41,7 @@ load_quietly(const char *path)
 static bool
 holds_key_of(const char *path, const X509 *cert)
 {
-	CLEANUP(x509_stack) STACK_OF(X509) *certs = load_quietly(path);
+	CLEANUP(x509_stack) STACK_OF(X509) *certs = config_load_quietly(path);
 	int i;
 
 	for (i = 0; certs != NULL && i < sk_X509_num(certs); i++)
@@ -165,15 +163,14 @@ check_ra(struct config_reader *r, size_t i, struct ra_files *files)
 		(void)check_ra_pair(r, i, &previous, ra->previous_certificates.at[n], ra->previous_keys.at[n], NULL, NULL);
 }
 
-/* The CA's own chain, as /cacerts and the RA bundle have it; NULL when it cannot be loaded. */
-static STACK_OF(X509) *
-load_chain(const struct config_ca *ca)
+STACK_OF(X509) *
+config_load_chain(const struct config_ca *ca)
 {
-	STACK_OF(X509) *chain = load_quietly(ca->certificate);
+	STACK_OF(X509) *chain = config_load_quietly(ca->certificate);
 	size_t n;
 
 	for (n = 0; chain != NULL && n < ca->chain.count; n++) {
-		CLEANUP(x509_stack) STACK_OF(X509) *more = load_quietly(ca->chain.at[n]);
+		CLEANUP(x509_stack) STACK_OF(X509) *more = config_load_quietly(ca->chain.at[n]);
 
 		while (more != NULL && sk_X509_num(more) > 0)
 			if (sk_X509_push(chain, sk_X509_value(more, 0)) > 0)
@@ -207,7 +204,7 @@ check_issuer(struct config_reader *r, size_t i, const struct ra_files *files)
 {
 	const struct config_label *label = &r->config->labels[i];
 	const struct config_ca *ca = config_ca(r->config, label->ca);
-	CLEANUP(x509_stack) STACK_OF(X509) *chain = ca == NULL ? NULL : load_chain(ca);
+	CLEANUP(x509_stack) STACK_OF(X509) *chain = ca == NULL ? NULL : config_load_chain(ca);
 
 	if (chain == NULL)
 		return;
@@ -264,7 +261,7 @@ check_next(struct config_reader *r, size_t i)
 {
 	const struct config_ca *ca = &r->config->cas[i];
 	CLEANUP(x509_stack) STACK_OF(X509) *next = config_load_certificates(r, SECTION_CAS, i, "next", ca->next);
-	CLEANUP(x509_stack) STACK_OF(X509) *present = load_quietly(ca->certificate);
+	CLEANUP(x509_stack) STACK_OF(X509) *present = config_load_quietly(ca->certificate);
 
 	if (next == NULL)
 		return;
@@ -273,20 +270,6 @@ check_next(struct config_reader *r, size_t i)
 			ca->next);
 	else if (present != NULL && X509_cmp(sk_X509_value(next, 0), sk_X509_value(present, 0)) == 0)
 		config_complain(r, SECTION_CAS, i, "next", "this is the present certificate: name the one that follows it");
-}
-
-void
-config_check_secret_file(struct config_reader *r, enum config_section_id section, size_t i, const char *path)
-{
-	const char *trouble = path[0] == '\0' ? NULL : config_file_trouble(path);
-	struct stat st;
-
-	if (path[0] == '\0')
-		return;
-	if (trouble != NULL)
-		config_complain(r, section, i, "secret_file", "%s: %s", path, trouble);
-	else if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
-		config_complain(r, section, i, "secret_file", "%s: others may read it; chmod 600 %s", path, path);
 }
 
 /* The last question, when all else is in order: the connector knows what its type needs. */

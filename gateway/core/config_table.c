@@ -34,8 +34,11 @@ static const struct config_row tls_rows[] = {
 	{ "certificate", TYPE_PATH, AT(config, tls_certificate), NULL, 0, 0, NULL,
 		"PEM file with the server certificate, then its intermediates." },
 	{ "key", TYPE_KEY, AT(config, tls_key), NULL, 0, 0, NULL,
-		"Private key of the server certificate: a path or \"file:path\". The file must belong to the "
-		"user enrolld runs as and give nothing to group and others (chmod 600)." },
+		"Private key of the server certificate, PEM. All keys and secrets are named in one way. A path, or "
+		"\"file:path\": the file must belong to root or to the user enrolld runs as and give nothing to group and "
+		"others (chmod 600). \"credential:name\": what systemd provides by LoadCredential=name:path or SetCredential=, "
+		"in $CREDENTIALS_DIRECTORY. \"env:name\": an environment variable that holds the key or secret itself. They are "
+		"read at the start and with every reload." },
 	{ "min_version", TYPE_WORD, AT(config, tls_min_version), "\"1.2\"", 0, 0, tls_versions,
 		"The oldest TLS version a device may speak." },
 	{ "groups", TYPE_TEXT, AT(config, tls_groups), "\"X25519:P-256:P-384\"", 0, 0, NULL,
@@ -112,9 +115,9 @@ static const struct config_row limits_rows[] = {
 };
 
 static const struct config_row keygen_rows[] = {
-	{ "master", TYPE_PATH, AT(config, keygen_master), "\"\"", 0, 0, NULL,
-		"File of at least 32 random octets (chmod 600), from which every asset's key-wrap key is "
-		"derived. Needed only where devices ask /serverkeygen for symmetric encryption. \"\" is for "
+	{ "master", TYPE_SECRET, AT(config, keygen_master), "\"\"", 0, 0, NULL,
+		"Where at least 32 random octets are, named as the key of tls: every asset's key-wrap key is "
+		"derived from them. Needed only where devices ask /serverkeygen for symmetric encryption. \"\" is for "
 		"none." },
 };
 
@@ -223,9 +226,9 @@ static const struct config_row mdm_rows[] = {
 		"For intune: what this gateway calls itself (callerInfo)." },
 	{ "notify_url", TYPE_TEXT, AT(config_mdm, notify_url), "\"\"", 0, 0, NULL,
 		"For webhook: where it is told what became of each request, by https. \"\" tells nobody." },
-	{ "secret_file", TYPE_PATH, AT(config_mdm, secret_file), "\"\"", 0, 0, NULL,
-		"File (chmod 600) with one line: the client secret for intune, the bearer token for webhook. \"\" is "
-		"for a webhook that wants none." },
+	{ "secret_file", TYPE_SECRET, AT(config_mdm, secret_file), "\"\"", 0, 0, NULL,
+		"Where the client secret for intune, or the bearer token for webhook, is: one line, named as the key of tls. "
+		"\"\" is for a webhook that wants none." },
 	{ "ca", TYPE_PATH, AT(config_mdm, ca), NULL, 0, 0, NULL,
 		"PEM file with the CAs the service's certificate may come from; no others count." },
 	{ "deadline", TYPE_DURATION, AT(config_mdm, deadline_s), "\"5s\"", SECONDS(1), SECONDS(60), NULL,
@@ -358,7 +361,8 @@ static const struct config_row label_rows[] = {
 		"Send \"Content-Transfer-Encoding: base64\". RFC 8951 has dropped it; libest and Bouncy "
 		"Castle need it." },
 	{ "retry_after", TYPE_DURATION, AT(config_label, retry_after_s), "\"60s\"", SECONDS(1), DAYS(7), NULL,
-		"When a device whose request waits is told to ask again." },
+		"When a device whose request waits is told to ask again. What a CA elsewhere has refused is answered from the "
+		"record for as long: it is not asked at once again." },
 	{ "realm", TYPE_TEXT, AT(config_label, realm), "\"enrolld\"", 0, 0, NULL,
 		"The realm named in a 401 answer." },
 	{ "scep_ra", TYPE_LABEL, AT(config_label, scep_ra), "\"\"", 0, 0, NULL,

@@ -16,7 +16,8 @@ enum config_type {
 	TYPE_NAME,       /* text_is_name() */
 	TYPE_LABEL,      /* the same, or "" */
 	TYPE_PATH,       /* relative ones start at the configuration's folder */
-	TYPE_KEY,        /* key_open()'s URIs; a path in it likewise */
+	TYPE_KEY,        /* what key_open() takes; a path in it likewise */
+	TYPE_SECRET,     /* what secret_read() takes; a path in it likewise */
 	TYPE_MODE,       /* "0660" */
 	TYPE_BOOL,
 	TYPE_INT,

@@ -27,7 +27,7 @@
 #define POLICY_ROWS   2
 #define ATTESTER_ROWS 27
 #define RULE_ROWS     21
-#define CA_ROWS       26
+#define CA_ROWS       30
 extern const struct config_row config_registry_rows[REGISTRY_ROWS];
 extern const struct config_row config_policy_rows[POLICY_ROWS];
 extern const struct config_row config_attester_rows[ATTESTER_ROWS];

@@ -117,6 +117,7 @@ put_value(struct buf *out, const struct config_row *row, const void *at)
 		return;
 	case TYPE_PATH:
 	case TYPE_KEY:
+	case TYPE_SECRET:
 	case TYPE_PATHS:
 	case TYPE_KEYS:
 	case TYPE_FLAGS:
@@ -165,7 +166,7 @@ static void
 put_row(struct buf *out, const struct config_row *row, const char *base, const char *indent)
 {
 	if (row->type == TYPE_PATH || row->type == TYPE_PATHS || row->type == TYPE_KEY || row->type == TYPE_KEYS ||
-		says_nothing(row, base))
+		row->type == TYPE_SECRET || says_nothing(row, base))
 		return;
 	buf_printf(out, "%s%s = ", indent, row->key);
 	if (config_type_is_list(row->type))
@@ -197,6 +198,27 @@ put_section(struct buf *out, const struct config *config, const struct config_se
 	buf_append_text(out, section->entry_size == 0 ? "};\n" : ");\n");
 }
 
+/* A certificate of any CA of a group proves as much as one of the label's own; nothing else of CAs decides. */
+static void
+put_groups(struct buf *out, const struct config *config)
+{
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < config->ca_count; i++) {
+		if (config->cas[i].group[0] == '\0')
+			continue;
+		buf_append_text(out, any ? ",\n\t{\n\t\tname = " : "cas = (\n\t{\n\t\tname = ");
+		json_put_text(out, config->cas[i].name);
+		buf_append_text(out, ";\n\t\tgroup = ");
+		json_put_text(out, config->cas[i].group);
+		buf_append_text(out, ";\n\t}");
+		any = true;
+	}
+	if (any)
+		buf_append_text(out, "\n);\n");
+}
+
 void
 config_policy_text(const struct config *config, struct buf *out)
 {
@@ -204,4 +226,5 @@ config_policy_text(const struct config *config, struct buf *out)
 
 	for (i = 0; i < sizeof deciding / sizeof deciding[0]; i++)
 		put_section(out, config, &config_sections[deciding[i]]);
+	put_groups(out, config);
 }

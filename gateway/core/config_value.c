@@ -1,9 +1,11 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/text.h"
 #include "gateway/core/config_reader.h"
+#include "gateway/outbound/secret.h"
 
 /* Reads one text into its field, or into one item of a list. */
 typedef int (*text_reader)(const struct config_reader *r, const struct config_row *row, void *to, const char *text,
@@ -27,13 +29,21 @@ read_name(const struct config_reader *r, const struct config_row *row, void *to,
 	return read_text(r, row, to, text, e);
 }
 
+/* path: where it begins in the text. */
 static int
-put_path(const struct config_reader *r, const struct config_row *row, char *to, const char *scheme, const char *text,
+put_path(const struct config_reader *r, const struct config_row *row, char *to, const char *text, const char *path,
 	struct err *e)
 {
-	bool relative = text[0] != '/' && text[0] != '\0';
-	int n = snprintf(to, row->size, "%s%s%s%s", scheme, relative ? r->folder : "", relative ? "/" : "", text);
+	bool relative = path[0] != '/' && path[0] != '\0';
+	/* A folder like "site:1" must not look like a scheme to whoever reads the result. */
+	bool odd = relative && r->folder[0] != '/' && strchr(r->folder, ':') != NULL;
+	int n = snprintf(to, row->size, "%.*s%s%s%s%s", (int)(path - text), text, odd ? "./" : "", relative ? r->folder : "",
+		relative ? "/" : "", path);
 
+	if (!text_is_clean(bytes_of_text(text))) {
+		to[0] = '\0';
+		return err_set(e, ERR_MALFORMED, "the path is not UTF-8 or holds control characters");
+	}
 	if (n >= 0 && (size_t)n < row->size)
 		return 0;
 	to[0] = '\0';
@@ -43,21 +53,22 @@ put_path(const struct config_reader *r, const struct config_row *row, char *to, 
 static int
 read_path(const struct config_reader *r, const struct config_row *row, void *to, const char *text, struct err *e)
 {
-	if (!text_is_clean(bytes_of_text(text)))
-		return err_set(e, ERR_MALFORMED, "the path is not UTF-8 or holds control characters");
-	return put_path(r, row, to, "", text, e);
+	return put_path(r, row, to, text, text, e);
+}
+
+/* What names no file by its path stays as it is. */
+static int
+read_secret(const struct config_reader *r, const struct config_row *row, void *to, const char *text, struct err *e)
+{
+	const char *path = secret_path_of(text);
+
+	return path == NULL ? read_text(r, row, to, text, e) : put_path(r, row, to, text, path, e);
 }
 
 static int
 read_key(const struct config_reader *r, const struct config_row *row, void *to, const char *text, struct err *e)
 {
-	static const char file[] = "file:";
-
-	if (strncmp(text, "pkcs11:", 7) == 0)
-		return read_text(r, row, to, text, e);
-	if (strncmp(text, file, sizeof file - 1) == 0 && text_is_clean(bytes_of_text(text)))
-		return put_path(r, row, to, file, text + sizeof file - 1, e);
-	return read_path(r, row, to, text, e);
+	return strncasecmp(text, "pkcs11:", 7) == 0 ? read_text(r, row, to, text, e) : read_secret(r, row, to, text, e);
 }
 
 static int
@@ -176,7 +187,8 @@ static const struct kind {
 	[TYPE_NAME] = { "a name", TAKES_TEXT, read_name },
 	[TYPE_LABEL] = { "a name", TAKES_TEXT, read_name },
 	[TYPE_PATH] = { "a path", TAKES_TEXT, read_path },
-	[TYPE_KEY] = { "a path or key URI", TAKES_TEXT, read_key },
+	[TYPE_KEY] = { "a private key's path or URI", TAKES_TEXT, read_key },
+	[TYPE_SECRET] = { "a secret's path or URI", TAKES_TEXT, read_secret },
 	[TYPE_MODE] = { "permissions as a text like \"0660\"", TAKES_TEXT, read_mode },
 	[TYPE_BOOL] = { "true or false", TAKES_BOOL, NULL },
 	[TYPE_INT] = { "an integer", TAKES_NUMBER, NULL },
@@ -194,7 +206,7 @@ static const struct kind {
 	[TYPE_TEXTS] = { "a list of texts", TAKES_TEXT, read_text },
 	[TYPE_NAMES] = { "a list of names", TAKES_TEXT, read_name },
 	[TYPE_PATHS] = { "a list of paths", TAKES_TEXT, read_path },
-	[TYPE_KEYS] = { "a list of paths or key URIs", TAKES_TEXT, read_key },
+	[TYPE_KEYS] = { "a list of private keys' paths or URIs", TAKES_TEXT, read_key },
 	[TYPE_KEY_RULES] = { "a list of keys like \"EC:P-256\"", TAKES_TEXT, read_key_rule },
 	[TYPE_KEY_USAGE] = { "a list of key usages", TAKES_TEXT, read_key_usage },
 	[TYPE_EKUS] = { "a list of extended key usages", TAKES_TEXT, read_eku },

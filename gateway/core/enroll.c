@@ -162,6 +162,7 @@ replay(struct attempt *a, struct err *e)
 	end_read(a);
 	if (audit_replay(a, e) != 0)
 		return store_full(e);
+	(void)snprintf(a->result->ca, sizeof a->result->ca, "%s", a->issued.ca);
 	a->result->replayed = true;
 	a->result->request_id = a->existing.id;
 	attempt_conclude(a, ERR_NONE, "ok", "the certificate of the earlier identical request");

@@ -27,6 +27,7 @@ struct enroll_request {
 	const struct config_label *label;
 	struct bytes csr;             /* DER as received */
 	enum est_csr_mode csr_mode;   /* which signatures prove possession; ENROLL_KEYGEN wants none */
+	const struct rsa_public *known_key; /* made ready already, and maybe the CSR's; NULL: none */
 	X509 *client_cert;            /* from TLS; NULL: none */
 	const STACK_OF(X509) *client_chain;
 	const struct est_binding *binding; /* NULL: the transport has none */
@@ -48,6 +49,7 @@ struct enroll_result {
 	char asset_tag[REG_TEXT_MAX]; /* "": unknown */
 	char proof[REG_VALUE_MAX];
 	struct buf cert;              /* DER, when issued */
+	char ca[REG_TEXT_MAX];        /* when issued: by which entry of cas, which may be gone by now */
 	struct buf key;               /* ENROLL_KEYGEN: PKCS#8 DER, or CMS when key_encrypted */
 	bool key_encrypted;
 	bool replayed;                /* the certificate of an earlier identical request */
@@ -69,7 +71,7 @@ void enroll_poll(struct gateway *gateway, const struct world *world, const struc
 /*
  * A certificate issued before (SCEP GetCert): only for the asset that holds it, which
  * proves itself by client_cert, or by poll_key as the key in that very certificate.
- * issuer is checked against the label's CA. ERR_DENIED, reason "certificate.unknown".
+ * issuer is the name of a CA of the label's group. ERR_DENIED, reason "certificate.unknown".
  */
 void enroll_fetch(struct gateway *gateway, const struct world *world, const struct enroll_request *request,
 	struct bytes poll_key, const X509_NAME *issuer, const char *serial, struct enroll_result *out);
@@ -88,6 +90,13 @@ MUST_USE int crl_cache_new(struct crl_cache **out, struct err *e);
 void crl_cache_free(struct crl_cache *cache);
 MUST_USE int enroll_crl(struct gateway *gateway, const struct world *world, const char *ca_name, int64_t now_s,
 	struct buf *out, struct err *e);
+
+/*
+ * The revocation list that a certificate of this issuer and serial number would stand on (SCEP GetCRL): of the label's CA,
+ * or of another of its group. ERR_DENIED: no CA here has that name; ERR_UNSUPPORTED: that one makes its lists itself.
+ */
+MUST_USE int enroll_crl_of(struct gateway *gateway, const struct world *world, const struct config_label *label,
+	const X509_NAME *issuer, const char *serial, int64_t now_s, struct buf *out, struct err *e);
 
 /* A request that never got as far: its bytes broke the protocol. One audit row, best effort. */
 void enroll_refuse(struct gateway *gateway, const struct enroll_request *request, const struct err *why);

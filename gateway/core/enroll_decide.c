@@ -28,7 +28,7 @@ attempt_decode(struct attempt *a, struct err *e)
 
 	if (a->csr != NULL) /* a second round */
 		return 0;
-	if (est_csr_parse(a->request->csr, mode, &a->csr, e) != 0) {
+	if (est_csr_parse_known(a->request->csr, mode, a->request->known_key, &a->csr, e) != 0) {
 		/* The requester is known; what fails is the request's own proof, and a password would not mend it. */
 		if (e->code == ERR_UNAUTHENTIC)
 			e->code = ERR_MALFORMED;

@@ -135,19 +135,54 @@ check_asker(struct attempt *a, struct err *e)
 	return 0;
 }
 
+/* Entry i of cas, when the label's devices may know it by this name: two generations, or two stand-ins, may share one. */
+static const struct config_ca *
+named(const struct world *world, const struct config_label *label, const X509_NAME *issuer, size_t i)
+{
+	const struct config_ca *ca = &world->config->cas[i];
+
+	return world_same_group(world, label->ca, ca->name) && world_ca_is(&world->cas[i], issuer) ? ca : NULL;
+}
+
+/* The CA of that name that issued the serial number; row->id is 0 when none did. *any: one that has the name, NULL: none. */
+static int
+find_issued(const struct store_ops *ops, struct store_read *read, const struct world *world, const struct config_label *label,
+	const X509_NAME *issuer, const char *serial, const struct config_ca **any, struct cert_row *row, struct err *e)
+{
+	struct cert_filter filter = { .limit = 1, .serial = serial, .status = -1 };
+	const struct config_ca *ca;
+	size_t i;
+
+	*any = NULL;
+	for (i = 0; i < world->config->ca_count && row->id == 0; i++) {
+		ca = named(world, label, issuer, i);
+		if (ca == NULL)
+			continue;
+		/* Where nothing tells them apart it is the label's own. */
+		if (*any == NULL || strcmp(ca->name, label->ca) == 0)
+			*any = ca;
+		filter.ca = ca->name;
+		if (ops->cert_list(read, &filter, keep_row, row, e) != 0)
+			return -1;
+		if (row->id != 0)
+			*any = ca;
+	}
+	return 0;
+}
+
 static int
 fetch(struct attempt *a, struct bytes poll_key, const X509_NAME *issuer, const char *serial, struct err *e)
 {
 	const struct store_ops *ops = a->gateway->store_ops;
-	const struct world_ca *ca = world_ca_of(a->world, a->request->label->ca);
-	struct cert_filter filter = { .limit = 1, .serial = serial, .ca = a->request->label->ca, .status = -1 };
+	const struct config_ca *ca;
 	struct cert_row row = { 0 };
 	uint8_t key[32];
 
-	if (X509_NAME_cmp(issuer, X509_get_subject_name(sk_X509_value(ca->ops->chain(ca->ca), 0))) != 0)
-		return err_set(e, ERR_DENIED, "the certificate asked for is of another CA");
-	if (ops->cert_list(a->read, &filter, keep_row, &row, e) != 0 || asking_key(a->request, poll_key, key, e) != 0)
+	if (find_issued(ops, a->read, a->world, a->request->label, issuer, serial, &ca, &row, e) != 0 ||
+	    asking_key(a->request, poll_key, key, e) != 0)
 		return -1;
+	if (ca == NULL)
+		return err_set(e, ERR_DENIED, "the certificate asked for is of another CA");
 	if (row.id == 0)
 		return err_set(e, ERR_DENIED, "no certificate %.40s", serial);
 	if (poll_key.len != 0 && memcmp(key, row.spki_sha256, sizeof key) != 0)
@@ -159,6 +194,7 @@ fetch(struct attempt *a, struct bytes poll_key, const X509_NAME *issuer, const c
 	if (ops->cert_der(a->read, row.id, &a->result->cert, e) != 1)
 		return err_set(e, ERR_UPSTREAM, "certificate %s cannot be read", row.serial);
 	(void)snprintf(a->result->asset_tag, sizeof a->result->asset_tag, "%s", row.asset_tag);
+	(void)snprintf(a->result->ca, sizeof a->result->ca, "%s", row.ca);
 	a->result->request_id = row.request_id;
 	a->result->replayed = true;
 	return 0;
@@ -206,6 +242,25 @@ enroll_fetch(struct gateway *gateway, const struct world *world, const struct en
 		refuse(a, &e, "certificate.unknown");
 	}
 	attempt_free(a);
+}
+
+int
+enroll_crl_of(struct gateway *gateway, const struct world *world, const struct config_label *label, const X509_NAME *issuer,
+	const char *serial, int64_t now_s, struct buf *out, struct err *e)
+{
+	const struct config_ca *ca = NULL;
+	struct cert_row row = { 0 };
+	struct store_read *read = NULL;
+	int result = gateway->store_ops->read_begin(gateway->store, &read, e);
+
+	if (result == 0)
+		result = find_issued(gateway->store_ops, read, world, label, issuer, serial, &ca, &row, e);
+	gateway->store_ops->read_end(read);
+	if (result != 0)
+		return -1;
+	if (ca == NULL)
+		return err_set(e, ERR_DENIED, "a revocation list of another CA");
+	return enroll_crl(gateway, world, ca->name, now_s, out, e);
 }
 
 int

@@ -160,6 +160,7 @@ fill_certificate(const struct attempt *a, struct store_outcome *out, struct err 
 {
 	out->cert = buf_bytes(&a->answer.cert);
 	out->ca = a->intent_id != 0 ? a->intent.ca : a->request->label->ca;
+	(void)snprintf(a->result->ca, sizeof a->result->ca, "%s", out->ca);
 	out->serial = a->answer.serial;
 	/* The certificate's own dates: a CA near its end cuts what was approved. */
 	out->not_before_s = a->answer.not_before_s;

@@ -7,6 +7,7 @@
 
 #include "gateway/core/enroll_internal.h"
 #include "gateway/core/issuer.h"
+#include "gateway/core/rule_limits.h"
 #include "gateway/core/spec_json.h"
 
 int
@@ -44,45 +45,101 @@ conclude_waiting(struct attempt *a)
 		a->result->retry_after_s += (int64_t)(random % (uint32_t)(a->result->retry_after_s / 2 + 1));
 }
 
+static struct rule_limits_key
+limits_key(const struct attempt *a)
+{
+	return (struct rule_limits_key){ .asset = a->asset.tag, .label = a->request->label->policy.name,
+		.csr_sha256 = a->csr_sha256 };
+}
+
+/* What was counted is given back by whoever ends the intent; false: by nobody. */
+static bool
+hold_limits(struct attempt *a)
+{
+	const struct policy_rule *rules[RULE_MATCHES_MAX];
+	struct rule_limits_key key = limits_key(a);
+	size_t i;
+
+	for (i = 0; i < a->limited_taken; i++)
+		rules[i] = policy_rules_at(a->world->policy, a->limited[i]);
+	return rule_limits_hold(a->gateway->rule_limits, &key, rules, a->limited_taken, a->request->now_s);
+}
+
+static void
+let_limits_go(struct attempt *a, bool held)
+{
+	struct rule_limits_key key = limits_key(a);
+
+	if (held)
+		rule_limits_settle(a->gateway->rule_limits, &key, false);
+	else
+		attempt_give_back_limits(a);
+}
+
+/* With the limits held before, because the end may come before this thread goes on. */
+static int
+put_intent(struct attempt *a, const struct intent_new *intent, enum store_recorded *what, struct err *e)
+{
+	bool held = hold_limits(a);
+	int result;
+
+	a->new_intent = intent;
+	result = attempt_record(a, REQUEST_PENDING, what, e);
+	a->new_intent = NULL;
+	if (result != 0 || *what != STORE_RECORDED)
+		let_limits_go(a, held);
+	return result;
+}
+
 /* 0: recorded, 1: go round again, -1. */
 static int
 record_intent(struct attempt *a, struct err *e)
 {
 	CLEANUP(buf) struct buf spec = { 0 };
-	struct intent_new intent = { .ca = a->request->label->ca, .spki = a->csr->spki,
+	const char *own = a->request->label->ca;
+	struct intent_new intent = { .ca = issuer_choose(a->gateway->issuer, a->world, a->request->label), .spki = a->csr->spki,
 		.key_kind = (int)a->csr->facts.kind };
 	enum store_recorded what = STORE_STALE;
 	int result;
 
-	if (!attempt_take_limits(a))
-		return 1;
+	if (strcmp(intent.ca, own) != 0)
+		intent.instead_of = own;
 	(void)snprintf(a->decision.reason, sizeof a->decision.reason, "ca");
 	(void)snprintf(a->decision.sentence, sizeof a->decision.sentence, "CA %.60s is being asked", intent.ca);
 	result = spec_to_json(&a->decision.spec, &spec, e);
-	if (result == 0) {
-		intent.spec_json = buf_text(&spec);
-		a->new_intent = &intent;
-		result = attempt_record(a, REQUEST_PENDING, &what, e);
-		a->new_intent = NULL;
-	}
-	if (result != 0 || what != STORE_RECORDED)
-		attempt_give_back_limits(a);
+	if (result == 0 && !attempt_take_limits(a))
+		return 1;
+	intent.spec_json = buf_text(&spec);
+	if (result == 0)
+		result = put_intent(a, &intent, &what, e);
 	if (result != 0) {
 		/* A queue of writes that is full is the gateway's trouble. */
 		if (e->code == ERR_LIMIT)
 			e->code = ERR_UPSTREAM;
 		return -1;
 	}
+	if (what == STORE_RECORDED && intent.instead_of != NULL)
+		issuer_count_failover(a->gateway->issuer, own, intent.ca, 1);
 	(void)snprintf(a->intent.ca, sizeof a->intent.ca, "%s", intent.ca);
 	a->intent.request_id = a->result->request_id;
 	return what == STORE_RECORDED ? 0 : 1;
 }
 
-/* The end came while this waited, and it was not a certificate: it is told, not asked for once more. */
+/* A device that asks again and again would have its CA called each time, and a row written. */
+static bool
+was_just_refused(const struct attempt *a)
+{
+	int64_t ago_s = a->request->now_s - a->existing.updated_s;
+
+	return strcmp(a->existing.reason, "ca.refused") == 0 && ago_s >= 0 && ago_s < a->request->label->retry_after_s;
+}
+
+/* The end came while this waited, or just before, and it was not a certificate: it is told, not asked for once more. */
 static bool
 has_failed(const struct attempt *a)
 {
-	return issuer_ticket_told(a->ticket) && !a->has_intent && a->has_existing && a->existing.state == REQUEST_DENIED;
+	return !a->has_intent && a->has_existing && a->existing.state == REQUEST_DENIED &&
+		(issuer_ticket_told(a->ticket) || was_just_refused(a));
 }
 
 static int64_t

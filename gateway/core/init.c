@@ -215,7 +215,7 @@ make_leaves(const struct init_options *o, X509 *issuing, struct err *e)
 	int result;
 
 	(void)snprintf(certificate, sizeof certificate, "%s/ca/issuing.pem", o->dir);
-	(void)snprintf(key_path, sizeof key_path, "%s/ca/issuing.key", o->dir);
+	(void)snprintf(key_path, sizeof key_path, "file:%s/ca/issuing.key", o->dir);
 	(void)snprintf(root, sizeof root, "%s/ca/root.pem", o->dir);
 	if (ca_builtin.open(&settings, &ca, e) != 0)
 		return -1;

@@ -13,6 +13,11 @@
  *                                            -> waiting: polled
  *                                            -> unknown: reconciled, or an operator decides; never sent blindly
  * What a former life was sending is unknown.
+ *
+ * Failover: the CA of the request's label and its `failover` are a list, and an intent goes along it forward only, so it
+ * changes CA at most as often as there are names in it. It goes on when the breaker of the CA it is with is not closed, to the first one
+ * after it whose breaker is; and only while it is open: not sent, or certainly not issued. At the end of the list it waits. What is new
+ * begins at the front again. A CA that refuses has answered. One that is asked nothing any more is looked at (ops->check) until it is back.
  */
 #ifndef GATEWAY_CORE_ISSUER_H
 #define GATEWAY_CORE_ISSUER_H
@@ -36,6 +41,14 @@ void issuer_stop(struct issuer *issuer); /* waits for calls under way; NULL is a
 /* Another world is in force: CAs that are new in it get threads. */
 MUST_USE int issuer_refresh(struct issuer *issuer, struct err *e);
 
+/*
+ * Who is to be asked for a new certificate: the label's CA, or when that does not answer the first of its failover that does; when none
+ * does, the label's again. Borrowed from the world.
+ */
+const char *issuer_choose(struct issuer *issuer, const struct world *world, const struct config_label *label);
+/* So many went to another one: for the metrics. */
+void issuer_count_failover(struct issuer *issuer, const char *from, const char *to, size_t count);
+
 /* Something may be due for this CA, or (NULL) for any: look now. issuer may be NULL. */
 void issuer_wake(struct issuer *issuer, const char *ca);
 
@@ -50,10 +63,31 @@ bool issuer_ticket_wait(struct issuer_ticket *ticket, const char *ca, int64_t wa
 bool issuer_ticket_told(const struct issuer_ticket *ticket); /* a wait has come to an end before */
 void issuer_ticket_free(struct issuer_ticket *ticket); /* NULL is allowed */
 
+/*
+ * An operator has found at a CA what an unknown intent came to. Taken as if the CA had answered: the request is decided once more, and it is
+ * recorded, or quarantined with its revocation queued: so too when it is the CA's, of the request's key, and not what was approved.
+ *
+ * Returns 0 with state, said and serial; or -1, nothing changed. ERR_MALFORMED: no certificate in it; ERR_LIMIT: too large; ERR_DENIED: of another
+ * key, of no CA known here, ended by now, recorded already; or the intent is not unknown any more. Others: it could not be recorded,
+ * the intent is unknown as before.
+ */
+#define ISSUER_FOUND_MAX 65536
+struct issuer_found {
+	int64_t intent_id;
+	struct bytes file;         /* PEM, one or more, or one DER; borrowed */
+	const char *actor, *why;   /* for the audit row "ca.resolved" */
+	int64_t now_s;
+	/* Filled. */
+	enum intent_state state;   /* DONE, QUARANTINED; or what other hands have just made of it */
+	char said[INTENT_ERROR_MAX]; /* why it is not DONE */
+	char serial[SERIAL_HEX_MAX];
+};
+MUST_USE int issuer_resolve(struct gateway *gateway, const struct world *world, struct issuer_found *found, struct err *e);
+
 /* Of a CA of the present world; false: it is not one elsewhere. */
 bool issuer_guard_state(struct issuer *issuer, const char *ca, enum guard_state *out);
 
-/* enrolld_ca_*: breaker, intents by state, revocations that wait, calls by outcome; appended. */
+/* enrolld_ca_*: breaker, intents by state, revocations that wait, calls by outcome, failovers; appended. */
 void issuer_metrics(struct issuer *issuer, struct buf *out);
 
 #endif

@@ -17,12 +17,32 @@
 #define ISSUER_OPERATOR_S   86400 /* unknown, and the CA cannot be asked: looked at again this late */
 #define ISSUER_RECHECK_S    10  /* what was decided longer ago is decided once more before it is sent */
 #define ISSUER_REVOKE_MAX_S 3600
+#define ISSUER_SETTLE_S     60  /* "not issued" right after a lost answer may mean "not yet": it is believed when this long has passed, or
+                                   two deadlines */
+#define ISSUER_LOOK_S       1   /* between looks at a CA that has just failed */
+#define ISSUER_STORE_S      5   /* what the store did not take is tried again this late */
 
 /* What the calls of one CA came to, for the metrics. */
 enum issuer_outcome {
 	CALL_ISSUED, CALL_WAITING, CALL_REFUSED, CALL_UNAVAILABLE, CALL_UNKNOWN, CALL_ABSENT,
-	CALL_QUARANTINED, CALL_REVOKED, CALL_REVOKE_FAILED, CALL_COUNT
+	CALL_QUARANTINED, CALL_UNKNOWN_ISSUER, CALL_REVOKED, CALL_REVOKE_FAILED, CALL_COUNT
 };
+
+/*
+ * What could not be recorded, and is tried again: what a call came to, which nobody else knows of; or, when nobody was
+ * called, only that it is to be left alone for a while.
+ */
+struct issuer_kept {
+	int64_t id;                     /* of the intent; negative: of a revocation */
+	int64_t until_s;
+	bool answered;                  /* there is an outcome: the four below */
+	enum intent_state state;        /* in which the CA was called */
+	int rc;
+	struct err said;
+	struct ca_answer answer;
+	struct issuer_kept *next;
+};
+void issuer_kept_free(struct issuer_kept *kept); /* NULL is allowed */
 
 /* One thing to do for one CA. The caller fills the first part; the rest is the answer. */
 struct issuer_job {
@@ -34,6 +54,9 @@ struct issuer_job {
 	int64_t intent_id;
 	struct revocation_row revocation;
 	struct buf cert;
+	bool found;                     /* by an operator, not by the connector: nobody has compared it yet */
+	struct issuer_kept *kept;       /* what an earlier call came to: nobody is called then. NULL: nothing. With -1, what is to be kept now;
+	                                   owned by whom it is handed to */
 
 	enum guard_call call;
 	bool counted;                   /* outcome says what came of a call */
@@ -42,6 +65,9 @@ struct issuer_job {
 	uint8_t csr_sha256[32];
 	int64_t next_try_s;             /* when it is to be looked at again; 0: never */
 };
+
+/* Its CA's settings. */
+const struct config_ca *issuer_job_config(const struct issuer_job *job);
 
 /* Carry it out in this thread, with the call it needs. 0, or -1 *e: the store did not answer; nothing is lost. */
 MUST_USE int issuer_carry_out(struct issuer_job *job, struct err *e);
@@ -57,20 +83,31 @@ MUST_USE int issuer_finish(const struct issuer_job *job, const struct intent_row
 MUST_USE int issuer_still_allowed(const struct issuer_job *job, const struct intent_row *intent, bool *allowed,
 	struct decision *why, struct err *e);
 
+/*
+ * Who signed what came? The CA, or another generation of it that is known here. 0: it is what was approved; *by: whose it
+ * is. 1: it is not; *reason and *wrong say why. -1 *wrong: it cannot be told now.
+ */
+int issuer_judge(const struct issuer_job *job, const struct ca_request *approved, struct bytes cert, const struct config_ca **by,
+	bool *other, const char **reason, struct err *wrong);
+
 #define LANES_MAX         32
 #define LANE_THREADS_MAX  16
 #define LANE_JOBS         64 /* taken from the store at once */
+#define LANE_KEPT_MAX     256 /* past it nothing new is begun until the store has taken some */
 
 struct lane_job {
-	bool revoke, issues;
+	bool revoke, issues, probe;
 	int64_t intent_id;
 	struct revocation_row revocation;
 	struct buf cert;
+	struct issuer_kept *kept; /* owned; NULL: none */
 };
 
 struct lane {
 	struct issuer *issuer;
+	pthread_cond_t work;            /* something may be due: one thread looks, and wakes the others when it found more */
 	char ca[REG_TEXT_MAX];
+	size_t number;
 	struct ca_guard *guard;
 	pthread_t threads[LANE_THREADS_MAX];
 	int thread_count;
@@ -78,15 +115,41 @@ struct lane {
 	struct lane_job jobs[LANE_JOBS];
 	size_t first, count;
 	int64_t busy[LANE_THREADS_MAX]; /* intents at work, by thread; 0: none. Negative: a revocation */
+	struct issuer_kept *kept;
+	size_t kept_count;
 	bool filling, look;
 	bool hurry;                     /* the CA is back: those that were put off come in their order */
+	bool stand_ins;                 /* others could be asked: it is worth knowing soon whether it is down */
+	bool doubtful;                  /* its latest call failed */
+	int64_t probe_s;                /* and it was looked at: not again before */
+	bool moving;                    /* a thread gives what is open to other CAs */
+	int64_t move_s;                 /* when to see whether others could have it; 0: no need */
 	int64_t due_s;                  /* nothing is due before */
 	int64_t closed_s;               /* the breaker lets nobody through before */
 	int64_t calls[CALL_COUNT];
+	int64_t failovers[LANES_MAX];   /* what went to each lane */
 };
+
+/* issuer_lane.c: what one thread of a lane does until the issuer stops. */
+void lane_run(struct lane *lane, int number);
+void lane_drop_jobs(struct lane *lane); /* under lock */
+void issuer_tell(struct issuer *issuer, const uint8_t csr_sha256[32]); /* its tickets, that this came to an end; under lock */
+
+/* issuer_keep.c, under lock. */
+void lane_keep(struct lane *lane, struct issuer_kept *kept);
+/* Outcomes whose time has come become jobs; what was only left alone is let go. */
+size_t lane_take_kept(struct lane *lane, int64_t now_s, struct lane_job *jobs, size_t most);
+int64_t lane_kept_due(const struct lane *lane); /* INT64_MAX: nothing is kept */
+
+/* issuer_failover.c: what is open goes to other CAs, as far as there are any. The count, or -1 *e. Without lock. */
+int64_t issuer_fail_over(struct issuer *issuer, const struct world *world, const char *from, struct err *e);
+/* The same for CAs that are not configured any more. */
+MUST_USE int issuer_rehome(struct issuer *issuer, const struct world *world, struct err *e);
+int64_t issuer_now(const struct issuer *issuer);
 
 struct issuer_ticket {
 	struct issuer *issuer;
+	pthread_cond_t news;
 	uint8_t csr_sha256[32];
 	bool told, was_told;
 	struct timespec until;
@@ -97,7 +160,6 @@ struct issuer_ticket {
 struct issuer {
 	struct issuer_settings settings;
 	pthread_mutex_t lock;
-	pthread_cond_t work, told;
 	bool stopping;
 	struct lane *lanes[LANES_MAX];
 	size_t lane_count;
@@ -107,5 +169,7 @@ struct issuer {
 
 struct lane *issuer_lane(const struct issuer *issuer, const char *ca); /* NULL: none of that name */
 struct timespec issuer_monotonic(int64_t in_ms);
+void issuer_cond_init(pthread_cond_t *cond); /* its waits end by issuer_monotonic() */
+void issuer_wake_all(struct issuer *issuer); /* every thread of every lane; under lock */
 
 #endif

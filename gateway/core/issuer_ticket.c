@@ -21,6 +21,17 @@ issuer_monotonic(int64_t in_ms)
 	return at;
 }
 
+void
+issuer_cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(cond, &attr);
+	(void)pthread_condattr_destroy(&attr);
+}
+
 struct lane *
 issuer_lane(const struct issuer *issuer, const char *ca)
 {
@@ -40,6 +51,7 @@ issuer_ticket_new(struct issuer *issuer, const uint8_t csr_sha256[32])
 	if (ticket == NULL)
 		return NULL;
 	ticket->issuer = issuer;
+	issuer_cond_init(&ticket->news);
 	memcpy(ticket->csr_sha256, csr_sha256, sizeof ticket->csr_sha256);
 	(void)pthread_mutex_lock(&issuer->lock);
 	ticket->next = issuer->tickets;
@@ -72,7 +84,7 @@ issuer_ticket_wait(struct issuer_ticket *ticket, const char *ca, int64_t wait_ms
 	if (!ticket->told && !is_pointless(issuer, ca)) {
 		issuer->waiting++;
 		while (!ticket->told && !issuer->stopping && rc != ETIMEDOUT)
-			rc = pthread_cond_timedwait(&issuer->told, &issuer->lock, &ticket->until);
+			rc = pthread_cond_timedwait(&ticket->news, &issuer->lock, &ticket->until);
 		issuer->waiting--;
 	}
 	told = ticket->told;
@@ -100,6 +112,7 @@ issuer_ticket_free(struct issuer_ticket *ticket)
 		;
 	*at = ticket->next;
 	(void)pthread_mutex_unlock(&ticket->issuer->lock);
+	(void)pthread_cond_destroy(&ticket->news);
 	free(ticket);
 }
 
@@ -119,6 +132,19 @@ issuer_guard_state(struct issuer *issuer, const char *ca, enum guard_state *out)
 	return true;
 }
 
+void
+issuer_count_failover(struct issuer *issuer, const char *from, const char *to, size_t count)
+{
+	struct lane *lane, *other;
+
+	(void)pthread_mutex_lock(&issuer->lock);
+	lane = issuer_lane(issuer, from);
+	other = issuer_lane(issuer, to);
+	if (lane != NULL && other != NULL)
+		lane->failovers[other->number] += (int64_t)count;
+	(void)pthread_mutex_unlock(&issuer->lock);
+}
+
 static const char *const outcomes[CALL_COUNT] = {
 	[CALL_ISSUED] = "issued",
 	[CALL_WAITING] = "waiting",
@@ -127,6 +153,7 @@ static const char *const outcomes[CALL_COUNT] = {
 	[CALL_UNKNOWN] = "unknown",
 	[CALL_ABSENT] = "absent",
 	[CALL_QUARANTINED] = "quarantined",
+	[CALL_UNKNOWN_ISSUER] = "unknown_issuer",
 	[CALL_REVOKED] = "revoked",
 	[CALL_REVOKE_FAILED] = "revoke_failed",
 };
@@ -135,7 +162,7 @@ static const char *const outcomes[CALL_COUNT] = {
 struct figures {
 	char ca[REG_TEXT_MAX];
 	enum guard_state guard;
-	int64_t calls[CALL_COUNT];
+	int64_t calls[CALL_COUNT], failovers[LANES_MAX];
 	struct intent_counts counts;
 };
 
@@ -150,6 +177,7 @@ take_figures(struct issuer *issuer, struct figures *out)
 		memcpy(out[i].ca, issuer->lanes[i]->ca, sizeof out[i].ca);
 		out[i].guard = ca_guard_state(issuer->lanes[i]->guard);
 		memcpy(out[i].calls, issuer->lanes[i]->calls, sizeof out[i].calls);
+		memcpy(out[i].failovers, issuer->lanes[i]->failovers, sizeof out[i].failovers);
 	}
 	(void)pthread_mutex_unlock(&issuer->lock);
 	return count;
@@ -194,6 +222,12 @@ render(const struct figures *figures, size_t count, struct buf *out)
 		for (k = 0; k < CALL_COUNT; k++)
 			buf_printf(out, "enrolld_ca_calls_total{ca=\"%s\",outcome=\"%s\"} %lld\n", figures[i].ca,
 				outcomes[k], (long long)figures[i].calls[k]);
+	buf_append_text(out, HEAD("failovers_total", "counter", "What another CA of the group was asked for instead."));
+	for (i = 0; i < count; i++)
+		for (k = 0; k < count; k++)
+			if (figures[i].failovers[k] != 0)
+				buf_printf(out, "enrolld_ca_failovers_total{from=\"%s\",to=\"%s\"} %lld\n", figures[i].ca, figures[k].ca,
+					(long long)figures[i].failovers[k]);
 }
 
 void

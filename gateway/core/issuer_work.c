@@ -3,11 +3,14 @@
  * store knows of it; after it, whatever happens here, the store's state says at worst "unknown".
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/jsontext.h"
 #include "gateway/core/issuer_internal.h"
 #include "gateway/core/log.h"
 #include "gateway/core/replay.h"
+#include "gateway/core/rule_limits.h"
 #include "gateway/core/spec_json.h"
 
 #define NARROW_S 60
@@ -21,8 +24,18 @@ struct work {
 	struct cert_spec asked_spec; /* what the CA is asked for: see narrow() */
 	struct buf spki, csr;
 	struct ca_request request;
+	const struct config_ca *config; /* of the CA that is called */
+	/* What the call came to. */
+	int rc;
+	struct err said;
 	struct ca_answer answer;
 };
+
+const struct config_ca *
+issuer_job_config(const struct issuer_job *job)
+{
+	return &job->world->config->cas[job->ca - job->world->cas];
+}
 
 /*
  * CAs round times, to the minute some, and up as well as down: asked for a little less at both ends, they stay within
@@ -67,11 +80,20 @@ load(struct work *w, struct err *e)
 	return 0;
 }
 
-/* 1 done, 0 it was in another state by then (an operator's hand), -1. */
+/* The end, for the limits of rules. */
+static void
+settle(const struct work *w, bool used)
+{
+	struct rule_limits_key key = { .asset = w->row.asset_tag, .label = w->row.label, .csr_sha256 = w->row.csr_sha256 };
+
+	rule_limits_settle(w->job->gateway->rule_limits, &key, used);
+}
+
+/* 1 done, 0 it was in another state by then (an operator's hand), or another CA's, -1. */
 static int
 step(struct work *w, enum intent_state to, int64_t next_try_s, const char *error, const char *audit, struct err *e)
 {
-	struct intent_step s = { .id = w->row.id, .from = w->row.state, .to = to, .error = error, .next_try_s = next_try_s,
+	struct intent_step s = { .id = w->row.id, .ca = w->config->name, .from = w->row.state, .to = to, .error = error, .next_try_s = next_try_s,
 		.called = to == INTENT_SENT || (w->row.state != INTENT_SENT && w->job->call != GUARD_NOT_MADE), .audit = audit,
 		.now_s = w->job->now_s };
 	bool done = false;
@@ -87,32 +109,42 @@ step(struct work *w, enum intent_state to, int64_t next_try_s, const char *error
 	return done;
 }
 
+/* What came, when something did, is revoked there unless it is somebody's whom this gateway has given it to. */
 static int
-end(struct work *w, enum intent_state to, const char *reason, const char *sentence, const char *audit, bool revoke,
+end(struct work *w, enum intent_state to, const char *reason, const char *sentence, const char *audit, const char *ca,
 	struct err *e)
 {
 	struct intent_end s = { .id = w->row.id, .to = to, .reason = reason, .sentence = sentence, .audit = audit,
 		.policy_version = w->job->world->config->version, .now_s = w->job->now_s };
 	bool done = false;
 
-	if (revoke) {
+	if (ca != NULL) {
+		s.ca = ca;
 		s.serial = w->answer.serial;
 		s.cert = buf_bytes(&w->answer.cert);
 	}
 	if (w->intents->end(w->job->gateway->store, &s, &done, e) != 0)
 		return -1;
-	w->job->over = done;
-	w->job->next_try_s = revoke ? w->job->now_s : 0;
-	log_text(to == INTENT_QUARANTINED ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "ca", "%s: %s: %s: %s: %s", w->row.ca,
+	w->job->over = true; /* by this, or by other hands */
+	w->job->next_try_s = ca != NULL ? w->job->now_s : 0;
+	if (!done) {
+		log_text(LOG_LEVEL_WARN, "ca", "%s: %s: over already, so this came too late: %s: %s", w->config->name,
+			w->row.ca_request_id, reason, sentence);
+		return 0;
+	}
+	settle(w, false);
+	log_text(to == INTENT_QUARANTINED ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "ca", "%s: %s: %s: %s: %s", w->config->name,
 		w->row.ca_request_id, intent_state_name(to), reason, sentence);
 	return 0;
 }
 
 static int
-quarantine(struct work *w, const char *reason, const char *sentence, bool revoke, struct err *e)
+quarantine(struct work *w, const char *reason, const char *sentence, const char *ca, struct err *e)
 {
-	w->job->outcome = CALL_QUARANTINED;
-	return end(w, INTENT_QUARANTINED, reason, sentence, "ca.quarantined", revoke, e);
+	bool nobodys = strcmp(reason, "ca.unknown_issuer") == 0;
+
+	w->job->outcome = nobodys ? CALL_UNKNOWN_ISSUER : CALL_QUARANTINED;
+	return end(w, INTENT_QUARANTINED, reason, sentence, nobodys ? reason : "ca.quarantined", ca, e);
 }
 
 static int
@@ -138,33 +170,63 @@ unknown(struct work *w, const char *error, struct err *e)
 	return step(w, INTENT_UNKNOWN, w->job->now_s + ISSUER_OPERATOR_S, error, was ? NULL : "ca.unknown", e) < 0 ? -1 : 0;
 }
 
+static void
+tell_generation(const struct work *w, const struct config_ca *by)
+{
+	CLEANUP(buf) struct buf detail = { 0 };
+	struct err e = { 0 };
+
+	log_text(LOG_LEVEL_WARN, "ca", "%s: %s: the key of another generation (%s) signed %s: point label \"%s\" at it", w->config->name,
+		w->row.ca_request_id, by->name, w->answer.serial, w->row.label);
+	buf_append_u8(&detail, '{');
+	json_put_int(&detail, "intent", w->row.id);
+	json_put_int(&detail, "request", w->row.request_id);
+	json_put_pair(&detail, "ca", w->config->name);
+	json_put_pair(&detail, "generation", by->name);
+	json_put_pair(&detail, "serial", w->answer.serial);
+	buf_append_u8(&detail, '}');
+	if (buf_failed(&detail) || w->job->gateway->store_ops->audit(w->job->gateway->store, w->job->now_s, "enrolld",
+		"ca.other_generation", w->row.asset_tag, buf_text(&detail), &e) != 0)
+		log_rare(LOG_LEVEL_ERROR, "audit", "another generation's certificate could not be told: %s", e.text);
+}
+
 static int
 came(struct work *w, struct err *e)
 {
-	const struct world_ca *ca = w->job->ca;
-	struct decision why = { 0 };
-	bool recorded = false;
 	struct ca_request approved = w->request;
+	const struct config_ca *by = w->config;
+	struct intent_row asked = w->row;
+	struct decision why = { 0 };
 	struct err wrong = { 0 };
+	const char *reason = "";
+	bool recorded = false, other = false;
+	int result;
 
 	approved.spec = &w->kept.spec;
 	w->job->outcome = CALL_ISSUED;
-	if (!ca->ops->verified && ca_verify_issued(buf_bytes(&w->answer.cert), &approved,
-		sk_X509_value(ca->ops->chain(ca->ca), 0), &wrong) != 0)
-		return quarantine(w, "ca.verification", wrong.text, true, e);
-	if (issuer_finish(w->job, &w->row, &w->answer, &recorded, &why, &wrong) != 0) {
-		/* The certificate is somebody's already: whose, the record says; it is not this request's to revoke. */
-		if (wrong.code == ERR_BUG)
-			return quarantine(w, "ca.duplicate", wrong.text, false, e);
+	result = issuer_judge(w->job, &approved, buf_bytes(&w->answer.cert), &by, &other, &reason, &wrong);
+	if (result == 1)
+		return quarantine(w, reason, wrong.text, by->name, e);
+	if (result == 0) {
+		(void)snprintf(asked.ca, sizeof asked.ca, "%.79s", by->name);
+		result = issuer_finish(w->job, &asked, &w->answer, &recorded, &why, &wrong);
+		/* It gave this one before, or its number: whose that is, the record says. */
+		if (result != 0 && wrong.code == ERR_BUG)
+			return quarantine(w, "ca.duplicate", wrong.text, by->name, e);
+	}
+	if (result != 0) {
 		*e = wrong;
 		return -1;
 	}
 	if (!recorded)
-		return quarantine(w, why.reason, why.sentence, true, e);
+		return quarantine(w, why.reason, why.sentence, by->name, e);
+	settle(w, true);
 	w->job->over = true;
 	w->job->next_try_s = 0;
-	log_text(LOG_LEVEL_INFO, "ca", "%s: %s: issued %s to %s", w->row.ca, w->row.ca_request_id, w->answer.serial,
+	log_text(LOG_LEVEL_INFO, "ca", "%s: %s: issued %s to %s", by->name, w->row.ca_request_id, w->answer.serial,
 		w->row.asset_tag);
+	if (other)
+		tell_generation(w, by);
 	return 0;
 }
 
@@ -180,8 +242,22 @@ poll_at(const struct work *w)
 	return w->job->now_s + (in_s < ISSUER_POLL_MIN_S ? ISSUER_POLL_MIN_S : in_s);
 }
 
+/*
+ * From reconcile() alone. What was sent a moment ago may still be under way there, or be worked on: so soon, "not issued" may mean
+ * "not yet". Each look is a step, so that updated_s is the last one before this.
+ */
 static int
-answered(struct work *w, const struct err *said, struct err *e)
+absent(struct work *w, struct err *e)
+{
+	int64_t settled_s = 2 * w->config->deadline_s > ISSUER_SETTLE_S ? 2 * w->config->deadline_s : ISSUER_SETTLE_S;
+
+	if (w->job->now_s - w->row.updated_s < settled_s)
+		return step(w, INTENT_UNKNOWN, w->job->now_s + settled_s, "the CA has not issued it so far", NULL, e) < 0 ? -1 : 0;
+	return step(w, INTENT_OPEN, w->job->now_s, NULL, "ca.absent", e) < 0 ? -1 : 0;
+}
+
+static int
+answered(struct work *w, struct err *e)
 {
 	w->job->call = GUARD_ANSWERED;
 	switch (w->answer.state) {
@@ -192,39 +268,40 @@ answered(struct work *w, const struct err *said, struct err *e)
 		return step(w, INTENT_WAITING, poll_at(w), NULL, NULL, e) < 0 ? -1 : 0;
 	case CA_ABSENT:
 		w->job->outcome = CALL_ABSENT;
-		/* From reconcile() alone: now it may be sent again. */
 		if (w->row.state == INTENT_UNKNOWN)
-			return step(w, INTENT_OPEN, w->job->now_s, NULL, "ca.absent", e) < 0 ? -1 : 0;
+			return absent(w, e);
 		break;
 	case CA_UNKNOWN:
 		break;
 	}
 	w->job->call = GUARD_FAILED;
-	return unknown(w, said->text, e);
+	return unknown(w, w->said.text, e);
 }
 
 /* The call failed, in a way that says something about the request itself, or nothing. */
 static int
-failed(struct work *w, const struct err *why, struct err *e)
+failed(struct work *w, struct err *e)
 {
+	const struct err *why = &w->said;
 	bool refused = why->code == ERR_DENIED || why->code == ERR_UNSUPPORTED;
 
 	w->job->call = refused ? GUARD_ANSWERED : GUARD_FAILED;
-	if (refused) {
+	/* Who only asks what became of it is refused an answer, not the certificate: it may be there. */
+	if (refused && w->row.state != INTENT_UNKNOWN) {
 		w->job->outcome = CALL_REFUSED;
-		return end(w, INTENT_FAILED, "ca.refused", why->text, "ca.refused", false, e);
+		return end(w, INTENT_FAILED, "ca.refused", why->text, "ca.refused", NULL, e);
 	}
 	w->job->outcome = CALL_UNAVAILABLE;
-	log_rare(LOG_LEVEL_WARN, "ca", "%s: %s", w->row.ca, why->text);
+	log_rare(LOG_LEVEL_WARN, "ca", "%s: %s", w->config->name, why->text);
 	/* ca.h: ERR_UPSTREAM says that it was not issued; of anything else that is not known. */
 	if (w->row.state == INTENT_SENT)
 		return why->code == ERR_UPSTREAM ? later(w, INTENT_OPEN, why->text, NULL, e) : unknown(w, why->text, e);
 	return later(w, w->row.state, why->text, NULL, e);
 }
 
-/* 1 with *rc: the CA was called; 0: it is not to be; -1. */
+/* 1: the CA was called; 0: it is not to be; -1. */
 static int
-call(struct work *w, int *rc, struct err *said, struct err *e)
+call(struct work *w, struct err *e)
 {
 	const struct ca_ops *ops = w->job->ca->ops;
 	struct ca *ca = w->job->ca->ca;
@@ -238,21 +315,21 @@ call(struct work *w, int *rc, struct err *said, struct err *e)
 		    issuer_still_allowed(w->job, &w->row, &allowed, &why, e) != 0)
 			return -1;
 		if (!allowed)
-			return end(w, INTENT_FAILED, why.reason, why.sentence, "ca.withdrawn", false, e);
+			return end(w, INTENT_FAILED, why.reason, why.sentence, "ca.withdrawn", NULL, e);
 		result = step(w, INTENT_SENT, w->job->now_s, NULL, NULL, e);
 		if (result != 1)
 			return result;
-		*rc = ops->issue(ca, &w->request, &w->answer, said);
+		w->rc = ops->issue(ca, &w->request, &w->answer, &w->said);
 		return 1;
 	case INTENT_WAITING:
 		if (ops->poll == NULL)
 			return unknown(w, "this connector cannot poll", e);
-		*rc = ops->poll(ca, &w->request, w->row.reference, &w->answer, said);
+		w->rc = ops->poll(ca, &w->request, w->row.reference, &w->answer, &w->said);
 		return 1;
 	case INTENT_UNKNOWN:
 		if (ops->reconcile == NULL)
 			return unknown(w, w->row.error, e);
-		*rc = ops->reconcile(ca, &w->request, w->row.reference, &w->answer, said);
+		w->rc = ops->reconcile(ca, &w->request, w->row.reference, &w->answer, &w->said);
 		return 1;
 	case INTENT_SENT: /* by a thread of this process whose outcome the store did not take */
 		return unknown(w, "what the CA answered could not be recorded", e);
@@ -265,6 +342,48 @@ call(struct work *w, int *rc, struct err *said, struct err *e)
 	return 0;
 }
 
+/* What a call came to earlier, that the store did not take. 1: it is still of use, 0: it is not. */
+static int
+take_kept(struct work *w)
+{
+	struct issuer_kept *kept = w->job->kept;
+	bool issued = kept->rc == 0 && kept->answer.state == CA_ISSUED;
+
+	w->rc = kept->rc;
+	w->said = kept->said;
+	w->answer = kept->answer;
+	kept->answer = (struct ca_answer){ 0 };
+	/* A certificate is there, whatever has become of the intent; all else an operator's hand has overtaken. */
+	return issued || (w->row.state == kept->state && strcmp(w->row.ca, w->config->name) == 0);
+}
+
+static void
+drop_kept(struct issuer_job *job)
+{
+	issuer_kept_free(job->kept);
+	job->kept = NULL;
+}
+
+/* To be tried again with what is known: see issuer_keep.c. Without memory the log alone has it. */
+static void
+keep(struct work *w, enum intent_state state)
+{
+	struct issuer_kept *kept = w->job->kept != NULL ? w->job->kept : calloc(1, sizeof *kept);
+
+	if (w->job->kept == NULL && w->rc == 0 && w->answer.state == CA_ISSUED)
+		log_text(LOG_LEVEL_ERROR, "ca", "%s: %s: it issued %s, which could not be recorded yet", w->config->name,
+			w->row.ca_request_id, w->answer.serial);
+	if (kept == NULL)
+		return;
+	kept->answered = true;
+	kept->state = state;
+	kept->rc = w->rc;
+	kept->said = w->said;
+	kept->answer = w->answer;
+	w->answer = (struct ca_answer){ 0 };
+	w->job->kept = kept;
+}
+
 static void
 work_clear(struct work *w)
 {
@@ -273,23 +392,41 @@ work_clear(struct work *w)
 	ca_answer_free(&w->answer);
 }
 
+static int
+told(struct work *w, enum intent_state state, struct err *e)
+{
+	int result;
+
+	w->job->call = GUARD_ANSWERED;
+	result = w->rc == 0 ? answered(w, e) : failed(w, e);
+	if (result != 0)
+		keep(w, state);
+	else
+		drop_kept(w->job);
+	return result;
+}
+
 int
 issuer_carry_out(struct issuer_job *job, struct err *e)
 {
-	struct work w = { .job = job, .intents = job->gateway->store_ops->intents };
-	struct err said = { 0 };
-	int result, rc = 0;
+	struct work w = { .job = job, .intents = job->gateway->store_ops->intents, .config = issuer_job_config(job) };
+	int result;
 
 	*e = (struct err){ 0 };
 	job->call = GUARD_NOT_MADE;
 	job->next_try_s = job->now_s + ISSUER_RETRY_MAX_S; /* should the store not answer */
 	result = load(&w, e);
-	if (result == 0)
-		result = call(&w, &rc, &said, e);
-	if (result == 1) {
-		job->counted = true;
-		job->call = GUARD_ANSWERED;
-		result = rc == 0 ? answered(&w, &said, e) : failed(&w, &said, e);
+	if (result == 0 && job->kept != NULL) {
+		enum intent_state state = job->kept->state;
+
+		result = take_kept(&w) == 1 ? told(&w, state, e) : 0;
+		if (result == 0)
+			drop_kept(job);
+	} else if (result == 0 && strcmp(w.row.ca, w.config->name) == 0) {
+		result = call(&w, e);
+		job->counted = result == 1;
+		if (result == 1)
+			result = told(&w, w.row.state, e);
 	}
 	work_clear(&w);
 	return result;
@@ -322,7 +459,7 @@ issuer_carry_out_revocation(struct issuer_job *job, struct err *e)
 	struct err said = { 0 };
 	int rc = ops->revoke == NULL ? err_set(&said, ERR_UNSUPPORTED, "this CA takes no revocations by its protocol")
 				     : ops->revoke(job->ca->ca, job->revocation.serial, buf_bytes(&job->cert),
-					       reason_of(&job->revocation), &said);
+					       reason_of(&job->revocation), job->now_s, &said);
 
 	job->call = ops->revoke == NULL ? GUARD_NOT_MADE : GUARD_ANSWERED;
 	job->counted = ops->revoke != NULL;

@@ -176,6 +176,15 @@ learn_word(struct words *words, const char *word)
 	return i;
 }
 
+static const char *const fetches[] = { "cacerts", "crts", "getcacert", "getnextcacert", "other" };
+static atomic_llong fetched[COUNT(fetches)][2];
+
+void
+metric_ca_fetch(const char *how, bool known)
+{
+	atomic_fetch_add_explicit(&fetched[index_of(fetches, COUNT(fetches), how)][known ? 1 : 0], 1, memory_order_relaxed);
+}
+
 void
 metric_decision(const char *outcome, const char *reason)
 {
@@ -326,6 +335,24 @@ render_denials(struct buf *out)
 	}
 }
 
+static void
+render_fetched(struct buf *out)
+{
+	size_t h;
+	int known;
+
+	metrics_put_head(out, "enrolld_ca_certificates_fetched_total", "counter",
+		"CA certificates handed out, by how and whether a device we know proved itself.");
+	for (h = 0; h < COUNT(fetches); h++)
+		for (known = 0; known < 2; known++) {
+			long long n = atomic_load_explicit(&fetched[h][known], memory_order_relaxed);
+
+			if (n != 0)
+				buf_printf(out, "enrolld_ca_certificates_fetched_total{how=\"%s\",known=\"%s\"} %lld\n", fetches[h],
+					known ? "yes" : "no", n);
+		}
+}
+
 void
 metrics_render(struct buf *out)
 {
@@ -345,5 +372,6 @@ metrics_render(struct buf *out)
 	render_decisions(out);
 	render_attestations(out);
 	render_denials(out);
+	render_fetched(out);
 	metrics_put_process(out);
 }

@@ -53,6 +53,9 @@ void metric_attestation(const char *method, bool valid);
 /* enrolld_rule_denials_total{rule}; past 64 names "other". */
 void metric_rule_denial(const char *rule);
 
+/* enrolld_ca_certificates_fetched_total{how,known}: known is a device that proved itself. Unknown texts count as "other". */
+void metric_ca_fetch(const char *how, bool known);
+
 /* Once at start, before any thread: enrolld_build_info and process_start_time_seconds. Not called: left out. */
 void metrics_start(const char *version, int64_t now_s);
 

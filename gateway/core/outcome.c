@@ -6,24 +6,24 @@
 #include "est/body.h"
 
 int
-outcome_certs(const struct world *world, const struct config_label *label, struct bytes cert, int above,
+outcome_certs(const struct world *world, const struct config_label *label, const struct enroll_result *result, int above,
 	struct buf *out, struct err *e)
 {
-	const struct world_ca *ca = world_ca_of(world, label->ca);
-	const STACK_OF(X509) *chain = ca->ops->chain(ca->ca);
+	struct bytes cert = buf_bytes(&result->cert);
+	const STACK_OF(X509) *chain = world_chain_of(world, label, result->ca, cert);
 	struct buf ders[EST_CERTS_MAX] = { 0 };
 	struct bytes certs[EST_CERTS_MAX] = { cert };
-	int count = above < sk_X509_num(chain) ? above : sk_X509_num(chain), i, result = 0;
+	int count = above < sk_X509_num(chain) ? above : sk_X509_num(chain), i, status = 0;
 
-	for (i = 0; i < count && i + 1 < EST_CERTS_MAX && result == 0; i++) {
-		result = x509_to_der(sk_X509_value(chain, i), &ders[i], e);
+	for (i = 0; i < count && i + 1 < EST_CERTS_MAX && status == 0; i++) {
+		status = x509_to_der(sk_X509_value(chain, i), &ders[i], e);
 		certs[i + 1] = buf_bytes(&ders[i]);
 	}
-	if (result == 0)
-		result = est_certs_encode(certs, (size_t)i + 1, out, e);
+	if (status == 0)
+		status = est_certs_encode(certs, (size_t)i + 1, out, e);
 	while (i-- > 0)
 		buf_free(&ders[i]);
-	return result;
+	return status;
 }
 
 void
@@ -62,7 +62,7 @@ outcome_log(const struct outcome_log *line, const struct enroll_result *result)
 		{ "peer", line->peer },
 		{ "device", or_nothing(result->asset_tag) },
 		{ "proof", or_nothing(result->proof) },
-		{ "ca", line->label->ca },
+		{ "ca", result->ca[0] == '\0' ? line->label->ca : result->ca },
 	};
 	const struct log_field last[] = {
 		{ "result", verdict(result, line->done) },

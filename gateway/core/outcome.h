@@ -7,9 +7,12 @@
 #include "gateway/core/enroll.h"
 #include "gateway/core/log.h"
 
-/* A certs-only message (DER, appended) of one certificate, and of so many of the label's CA chain, issuer first. */
-MUST_USE int outcome_certs(const struct world *world, const struct config_label *label, struct bytes cert, int above,
-	struct buf *out, struct err *e);
+/*
+ * A certs-only message (DER, appended) of the issued certificate, and of so many of the chain above it, issuer first: of the
+ * CA that issued it, which is not the label's while one generation follows another.
+ */
+MUST_USE int outcome_certs(const struct world *world, const struct config_label *label, const struct enroll_result *result,
+	int above, struct buf *out, struct err *e);
 
 /* What of an outcome is anybody's business: its category, and the number an operator can look up. */
 #define OUTCOME_TEXT_MAX (ERR_TEXT_MAX + 64)

@@ -7,20 +7,33 @@
 
 #define PARTS   64
 #define CHAINS  4096
+#define HELD_CHAINS 1024
 #define NAMES_MAX (2 * RULES_MAX) /* a configuration's, and those of the one before */
 
 struct counter {
 	char name[RULE_TEXT_MAX];
 	struct counter *next;
 	int64_t part_s;        /* how long a part is; the window has changed when this has */
+	int64_t since;         /* number of the part that holds all that came before the window changed */
 	int64_t latest;        /* number of the newest part, since 1970 */
 	int64_t count[PARTS + 1]; /* by number modulo: the window, and the part that is half out of it */
 	int64_t total;
 };
 
+struct held {
+	char asset[REG_TEXT_MAX], label[REG_TEXT_MAX];
+	uint8_t csr_sha256[32];
+	int64_t taken_s;
+	struct held *next;
+	size_t count;
+	char names[][RULE_TEXT_MAX]; /* of the rules */
+};
+
 struct rule_limits {
 	pthread_mutex_t lock;
 	size_t names;
+	size_t held_count;
+	struct held *held[HELD_CHAINS]; /* by the first octets of csr_sha256 */
 	struct counter *chains[CHAINS];
 };
 
@@ -36,6 +49,19 @@ rule_limits_new(struct rule_limits **out, struct err *e)
 	return 0;
 }
 
+static void
+free_held(struct rule_limits *limits)
+{
+	struct held *h, *next;
+	size_t i;
+
+	for (i = 0; i < HELD_CHAINS; i++)
+		for (h = limits->held[i]; h != NULL; h = next) {
+			next = h->next;
+			free(h);
+		}
+}
+
 void
 rule_limits_free(struct rule_limits *limits)
 {
@@ -44,6 +70,7 @@ rule_limits_free(struct rule_limits *limits)
 
 	if (limits == NULL)
 		return;
+	free_held(limits);
 	for (i = 0; i < CHAINS; i++)
 		for (c = limits->chains[i]; c != NULL; c = next) {
 			next = c->next;
@@ -102,7 +129,7 @@ advance(struct counter *c, const struct policy_rule *rule, int64_t now_s)
 		i = c->total;
 		memset(c->count, 0, sizeof c->count);
 		c->part_s = part_s;
-		c->latest = now_s / part_s;
+		c->latest = c->since = now_s / part_s;
 		c->count[c->latest % (PARTS + 1)] = i;
 		return;
 	}
@@ -160,27 +187,98 @@ rule_limits_take(struct rule_limits *limits, const struct policy_rule *rule, int
 	return has_room(limits, rule, now_s, 1);
 }
 
+/* Under lock. Where the window changed meanwhile it was counted as of then; what has left the window is not counted any more. */
+static void
+give_back(struct rule_limits *limits, const char *name, int64_t taken_s)
+{
+	struct counter *c = find(limits, name);
+	int64_t part;
+
+	if (c == NULL || c->part_s == 0)
+		return;
+	part = taken_s / c->part_s;
+	if (part < c->since)
+		part = c->since;
+	if (part > c->latest)
+		part = c->latest;
+	if (c->latest - part <= PARTS && c->count[part % (PARTS + 1)] > 0) {
+		c->count[part % (PARTS + 1)]--;
+		c->total--;
+	}
+}
+
 void
 rule_limits_give_back(struct rule_limits *limits, const struct policy_rule *rule, int64_t now_s)
 {
-	struct counter *c;
-	int64_t part;
-
 	if (!is_limited(limits, rule))
 		return;
 	(void)pthread_mutex_lock(&limits->lock);
-	c = find(limits, rule->name);
-	if (c != NULL && c->part_s > 0) {
-		part = now_s / c->part_s;
-		if (part > c->latest)
-			part = c->latest;
-		/* Where the window changed meanwhile it was counted as of then. */
-		if (c->count[part % (PARTS + 1)] == 0)
-			part = c->latest;
-		if (c->latest - part <= PARTS && c->count[part % (PARTS + 1)] > 0) {
-			c->count[part % (PARTS + 1)]--;
-			c->total--;
-		}
+	give_back(limits, rule->name, now_s);
+	(void)pthread_mutex_unlock(&limits->lock);
+}
+
+static struct held **
+held_chain(struct rule_limits *limits, const uint8_t csr_sha256[32])
+{
+	return &limits->held[(csr_sha256[0] * 256u + csr_sha256[1]) % HELD_CHAINS];
+}
+
+bool
+rule_limits_hold(struct rule_limits *limits, const struct rule_limits_key *key, const struct policy_rule *const *rules,
+	size_t count, int64_t now_s)
+{
+	struct held *h, **chain;
+
+	if (limits == NULL || count == 0)
+		return false;
+	h = calloc(1, sizeof *h + count * sizeof h->names[0]);
+	if (h == NULL)
+		return false;
+	(void)snprintf(h->asset, sizeof h->asset, "%s", key->asset);
+	(void)snprintf(h->label, sizeof h->label, "%s", key->label);
+	memcpy(h->csr_sha256, key->csr_sha256, sizeof h->csr_sha256);
+	h->taken_s = now_s;
+	for (; h->count < count; h->count++)
+		(void)snprintf(h->names[h->count], sizeof h->names[0], "%s", rules[h->count]->name);
+	(void)pthread_mutex_lock(&limits->lock);
+	if (limits->held_count == LIMITS_HELD_MAX) {
+		(void)pthread_mutex_unlock(&limits->lock);
+		free(h);
+		return false;
+	}
+	limits->held_count++;
+	chain = held_chain(limits, h->csr_sha256);
+	h->next = *chain;
+	*chain = h;
+	(void)pthread_mutex_unlock(&limits->lock);
+	return true;
+}
+
+static bool
+is_held_by(const struct held *h, const struct rule_limits_key *key)
+{
+	return memcmp(h->csr_sha256, key->csr_sha256, sizeof h->csr_sha256) == 0 && strcmp(h->asset, key->asset) == 0 &&
+		strcmp(h->label, key->label) == 0;
+}
+
+void
+rule_limits_settle(struct rule_limits *limits, const struct rule_limits_key *key, bool used)
+{
+	struct held **at, *h;
+	size_t i;
+
+	if (limits == NULL)
+		return;
+	(void)pthread_mutex_lock(&limits->lock);
+	for (at = held_chain(limits, key->csr_sha256); *at != NULL && !is_held_by(*at, key); at = &(*at)->next)
+		;
+	h = *at;
+	if (h != NULL) {
+		*at = h->next;
+		limits->held_count--;
+		for (i = 0; i < h->count && !used; i++)
+			give_back(limits, h->names[i], h->taken_s);
 	}
 	(void)pthread_mutex_unlock(&limits->lock);
+	free(h);
 }

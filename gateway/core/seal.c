@@ -6,12 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/kdf.h>
 
-#include "base/ossl.h"
+#include "gateway/outbound/secret.h"
 
 #define KEY_LEN   32
 #define NONCE_LEN 12
@@ -25,20 +24,6 @@ struct seal {
 };
 
 DEFINE_CLEANUP(EVP_CIPHER_CTX, EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free);
-
-static int
-read_key(int fd, const char *path, struct seal *seal, struct err *e)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) != 0)
-		return err_set(e, ERR_UPSTREAM, "%s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-		return err_set(e, ERR_UPSTREAM, "%s: must be a file of this user's alone: chmod 600 %s", path, path);
-	if (st.st_size != KEY_LEN || read(fd, seal->key, KEY_LEN) != KEY_LEN)
-		return err_set(e, ERR_UPSTREAM, "%s: is not a key of %d octets", path, KEY_LEN);
-	return 0;
-}
 
 /* The whole key or no file: one that a crash cut short would make every start fail. */
 static int
@@ -66,22 +51,19 @@ make_key(const char *path, struct err *e)
 int
 seal_load(const char *path, struct seal **out, struct err *e)
 {
+	CLEANUP(secret_buf) struct buf key = { 0 };
 	struct seal *seal;
-	int fd, result;
 
 	if (access(path, F_OK) != 0 && errno == ENOENT && make_key(path, e) != 0)
 		return -1;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return err_set(e, ERR_UPSTREAM, "%s: %s", path, strerror(errno));
+	if (secret_read(path, KEY_LEN, KEY_LEN, &key, e) != 0)
+		return -1;
 	seal = calloc(1, sizeof *seal);
-	result = seal == NULL ? err_set(e, ERR_NOMEM, "no memory for a key") : read_key(fd, path, seal, e);
-	(void)close(fd);
-	if (result != 0)
-		seal_free(seal);
-	else
-		*out = seal;
-	return result;
+	if (seal == NULL)
+		return err_set(e, ERR_NOMEM, "no memory for a key");
+	memcpy(seal->key, key.at, KEY_LEN);
+	*out = seal;
+	return 0;
 }
 
 void

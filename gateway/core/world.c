@@ -3,10 +3,10 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+#include "gateway/outbound/secret.h"
 
 #define MASTER_MIN 32
 #define MASTER_MAX 1024
@@ -44,7 +44,10 @@ world_free(struct world *world)
 	for (i = 0; world->cas != NULL && i < world->config->ca_count; i++) {
 		if (world->cas[i].ca != NULL)
 			world->cas[i].ops->close(world->cas[i].ca);
+		x509_stack_free(world->cas[i].next);
+		x509_stack_free(world->cas[i].cross);
 		buf_free(&world->cas[i].cacerts);
+		buf_free(&world->cas[i].coming);
 	}
 	for (i = 0; world->csrattrs != NULL && i < world->config->label_count; i++)
 		buf_free(&world->csrattrs[i]);
@@ -138,47 +141,39 @@ world_ca_open(const struct config_ca *config, const struct ca_ops **ops, struct 
 }
 
 static int
-load_ca(const struct config_ca *config, struct world_ca *out, struct err *e)
+load_cross(const struct config_ca *config, struct world_ca *out, struct err *e)
 {
-	if (world_ca_open(config, &out->ops, &out->ca, e) != 0 ||
-	    world_certs_encode(out->ops->chain(out->ca), &out->cacerts, e) != 0)
-		return err_prefix(e, "CA \"%s\"", config->name);
+	size_t i;
+
+	for (i = 0; i < config->cross.count; i++) {
+		STACK_OF(X509) *certs = NULL;
+
+		if (x509_load_file(config->cross.at[i], &certs, e) != 0)
+			return -1;
+		if (!certs_take_all(&out->cross, certs))
+			return err_set(e, ERR_NOMEM, "no memory for cross certificates");
+	}
 	return 0;
 }
 
 static int
-read_master(FILE *in, const char *path, struct buf *out, struct err *e)
+load_ca(const struct config_ca *config, struct world_ca *out, struct err *e)
 {
-	uint8_t octets[MASTER_MAX];
-	struct stat st;
-	size_t len;
-
-	if (fstat(fileno(in), &st) != 0 || (st.st_mode & 077) != 0)
-		return err_set(e, ERR_UPSTREAM, "%s: others may read it; chmod 600 %s", path, path);
-	(void)setvbuf(in, NULL, _IONBF, 0); /* no copy in a buffer that nobody overwrites */
-	len = fread(octets, 1, sizeof octets, in);
-	if (len >= MASTER_MIN)
-		buf_append(out, octets, len);
-	OPENSSL_cleanse(octets, sizeof octets);
-	if (len < MASTER_MIN)
-		return err_set(e, ERR_UPSTREAM, "%s: %zu octets; at least %d are needed", path, len, MASTER_MIN);
-	return buf_failed(out) ? err_set(e, ERR_NOMEM, "%s: no memory", path) : 0;
+	if (world_ca_open(config, &out->ops, &out->ca, e) != 0 ||
+	    (config->next[0] != '\0' && x509_load_file(config->next, &out->next, e) != 0) || load_cross(config, out, e) != 0)
+		return err_prefix(e, "CA \"%s\"", config->name);
+	return 0;
 }
 
-static int
-load_master(const char *path, struct buf *out, struct err *e)
+int
+world_master_load(const char *source, struct buf *out, struct err *e)
 {
-	FILE *in;
-	int result;
-
-	if (path[0] == '\0')
+	if (source[0] == '\0')
 		return 0;
-	in = fopen(path, "rbe");
-	if (in == NULL)
-		return err_set(e, ERR_UPSTREAM, "%s: cannot be read", path);
-	result = read_master(in, path, out, e);
-	(void)fclose(in);
-	return result;
+	if (secret_read(source, MASTER_MIN, SECRET_KEY_MAX, out, e) != 0)
+		return -1;
+	out->len = out->len < MASTER_MAX ? out->len : MASTER_MAX; /* what stands behind never counted */
+	return 0;
 }
 
 /* The server's own certificate signs the key packages it generates (RFC 7030, section 4.4.2). */
@@ -226,6 +221,8 @@ load_entries(struct world *world, struct err *e)
 	for (i = 0; i < config->ca_count; i++)
 		if (load_ca(&config->cas[i], &world->cas[i], e) != 0)
 			return -1;
+	if (world_group_load(world, e) != 0)
+		return -1;
 	for (i = 0; i < config->ra_count; i++)
 		if (world_ra_load(&config->ras[i], &world->ras[i], e) != 0)
 			return -1;
@@ -256,7 +253,7 @@ load_all(struct world *world, struct err *e)
 		return err_set(e, ERR_NOMEM, "no memory for the configuration");
 	if (trust_load(config, &world->trust, e) != 0 ||
 	    identity_rules_new(config->identity, config->identity_count, &world->rules, e) != 0 ||
-	    load_master(config->keygen_master, &world->master, e) != 0 || load_signer(world, e) != 0 ||
+	    world_master_load(config->keygen_master, &world->master, e) != 0 || load_signer(world, e) != 0 ||
 	    load_coap(world, e) != 0)
 		return -1;
 	return load_entries(world, e);

@@ -21,7 +21,12 @@
 struct world_ca {
 	const struct ca_ops *ops;
 	struct ca *ca;
-	struct buf cacerts; /* the /cacerts answer as DER, encoded once */
+	STACK_OF(X509) *next;  /* of its file next; NULL: none */
+	STACK_OF(X509) *cross; /* of its files cross; NULL: none */
+	/* Certs-only messages (DER) of its whole group, encoded once: see world_group.c */
+	struct buf cacerts;    /* /cacerts and /crts */
+	int cacerts_count;
+	struct buf coming;     /* what GetNextCACert signs; empty: nothing comes */
 };
 
 #define WORLD_RECIPIENTS_MAX (CONFIG_LIST_MAX + 2)
@@ -111,7 +116,7 @@ void world_put(struct world *world);
 /* Makes it the present one; requests under way keep theirs. Takes over the caller's reference. */
 void world_swap(struct world *world);
 
-/* Before it becomes the present one: the store learns what this policy version says. */
+/* Before it becomes the present one: the store learns what this policy version says, and what its CAs hand out. */
 MUST_USE int world_enter(const struct gateway *gateway, const struct world *world, int64_t now_s, struct err *e);
 
 /* Open a CA as configured; *out is the caller's, by (*ops)->close. For the world, and for checking a configuration. */
@@ -119,6 +124,21 @@ MUST_USE int world_ca_open(const struct config_ca *config, const struct ca_ops *
 	struct err *e);
 
 const struct world_ca *world_ca_of(const struct world *world, const char *name); /* never NULL: config is checked */
+/* Does a certificate of CA b prove as much as one of CA a? The same, or of one trust group. b may be gone by now. */
+bool world_same_group(const struct world *world, const char *a, const char *b);
+/* Whose key signed this certificate (DER): ca's, or another generation's of the same service (of its group, with the same type
+   and url). NULL: nobody's that is known here. */
+const struct config_ca *world_generation_of(const struct world *world, const struct config_ca *ca, struct bytes cert);
+/* The same search, and the CA certificate with that key, which may be the one of ca's file next. Borrowed. */
+X509 *world_signer_of(const struct world *world, const struct config_ca *ca, struct bytes cert);
+/* The chain for handing a certificate out, issuer first: of the entry that issued it, by name; of the label's CA when that entry
+   is gone. Borrowed. */
+const STACK_OF(X509) *world_chain_of(const struct world *world, const struct config_label *label, const char *ca_name,
+	struct bytes cert);
+/* Is this the name of a CA of the label's group, or of one above it? */
+bool world_knows_name(const struct world *world, const struct config_label *label, const X509_NAME *name);
+/* Is it what this CA calls itself, now or next, as issuer of certificates? */
+bool world_ca_is(const struct world_ca *ca, const X509_NAME *name);
 const struct world_ra *world_ra_of(const struct world *world, const char *name); /* NULL: none of that name */
 const struct world_mdm *world_mdm_of(const struct world *world, const char *name); /* NULL: none of that name */
 const struct world_attester *world_attester_of(const struct world *world, const char *name); /* NULL: none of that name */

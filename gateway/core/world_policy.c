@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "gateway/core/rollover.h"
 #include "gateway/core/world_parts.h"
 
 static int
@@ -228,7 +229,9 @@ world_enter(const struct gateway *gateway, const struct world *world, int64_t no
 	config_policy_text(world->config, &text);
 	if (buf_failed(&text))
 		return err_set(e, ERR_NOMEM, "no memory for the policy's text");
-	return gateway->store_ops->policy_put(gateway->store, world->config->version, buf_text(&text), now_s, e);
+	if (gateway->store_ops->policy_put(gateway->store, world->config->version, buf_text(&text), now_s, e) != 0)
+		return -1;
+	return rollover_enter(gateway, world, now_s, e);
 }
 
 const struct world_attester *

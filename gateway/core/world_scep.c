@@ -168,36 +168,23 @@ encode_bundle(const struct world_ra *ra, const STACK_OF(X509) *chain, struct buf
 }
 
 static int
-encode_next(const struct world_ra *ra, const char *path, struct buf *out, struct err *e)
-{
-	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
-	CLEANUP(buf) struct buf inner = { 0 };
-
-	if (path[0] == '\0')
-		return 0;
-	if (x509_load_file(path, &certs, e) != 0 || world_certs_encode(certs, &inner, e) != 0)
-		return -1;
-	return scep_next_encode(buf_bytes(&inner), ra->cert, ra->key, out, e);
-}
-
-static int
 encode_answers(const struct world *world, const struct config_label *label, const struct world_ra *ra,
 	struct world_scep *out, struct err *e)
 {
 	const struct world_ca *ca = world_ca_of(world, label->ca);
-	const char *next = config_ca(world->config, label->ca)->next;
 	bool renewal = (label->policy.operations & (1u << POLICY_RENEW)) != 0;
 
-	scep_caps_write(&out->caps, label->scep_algorithms, renewal, next[0] != '\0');
+	scep_caps_write(&out->caps, label->scep_algorithms, renewal, ca->coming.len > 0);
 	if (buf_failed(&out->caps))
 		return err_set(e, ERR_NOMEM, "no memory for the capabilities");
 	out->ca_cert_bundle = label->scep_ra_bundle;
+	/* The present chain alone, whatever the group has: some clients want all certificates to lead to one top. */
 	if (label->scep_ra_bundle) {
 		if (encode_bundle(ra, ca->ops->chain(ca->ca), &out->ca_cert, e) != 0)
 			return -1;
 	} else if (x509_to_der(ra->cert, &out->ca_cert, e) != 0)
 		return -1;
-	return encode_next(ra, next, &out->next, e);
+	return ca->coming.len == 0 ? 0 : scep_next_encode(buf_bytes(&ca->coming), ra->cert, ra->key, &out->next, e);
 }
 
 int

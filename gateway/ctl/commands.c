@@ -25,10 +25,16 @@ static const struct ctl_column diff_columns[] = { { "request", "request" }, { "a
 	{ "new_sentence", "why" }, { NULL, NULL } };
 static const struct ctl_column ca_columns[] = { { "ca", "ca" }, { "type", "type" }, { "breaker", "breaker" },
 	{ "open", "open" }, { "waiting", "waiting" }, { "unknown", "unknown" }, { "revocations", "revocations" },
-	{ "url", "url" }, { NULL, NULL } };
+	{ "failover", "stand-ins" }, { "url", "url" }, { NULL, NULL } };
 static const struct ctl_column intent_columns[] = { { "id", "intent" }, { "ca", "ca" }, { "state", "state" },
 	{ "asset", "asset" }, { "request", "request" }, { "ca_request", "name there" }, { "tries", "tries" },
 	{ "created", "since" }, { "next_try", "next" }, { "error", "latest" }, { NULL, NULL } };
+static const struct ctl_column rollover_columns[] = { { "ca", "ca" }, { "group", "group" }, { "role", "role" },
+	{ "not_after", "ca until" }, { "certificates", "certificates" }, { "devices", "devices" }, { "know", "know it" },
+	{ "group_devices", "of" }, { "last_end", "last one ends" }, { NULL, NULL } };
+static const struct ctl_column behind_columns[] = { { "id", "number" }, { "asset", "asset" }, { "owner", "owner" },
+	{ "label", "label" }, { "ca", "ca" }, { "serial", "certificate" }, { "not_after", "until" },
+	{ "knows_since", "knows the next since" }, { NULL, NULL } };
 static const struct ctl_column request_columns[] = { { "id", "request" }, { "asset", "asset" }, { "state", "state" },
 	{ "operation", "operation" }, { "label", "label" }, { "tries", "tries" }, { "updated", "last seen" },
 	{ "reason", "reason" }, { "proof", "proof" }, { NULL, NULL } };
@@ -283,11 +289,34 @@ const struct ctl_command ctl_commands[] = {
 	{ .words = "ca resolve",
 		.wire = "ca resolve",
 		.positionals = { "#id" },
-		.options = { { "--absent", CTL_FLAG, "absent", "you looked: it was not issued there; it is sent again" },
+		.options = { { "--issued", CTL_FILE, NULL, "you found its certificate there: PEM or DER; it is judged, and given out" },
+			{ "--absent", CTL_FLAG, "absent", "you looked: it was not issued there; it is sent again" },
 			{ "--failed", CTL_FLAG, "failed", "give it up; revoke there what was issued" },
 			{ "--reason", CTL_TEXT, "reason", "it stands in the audit" } },
 		.show = ctl_show_done,
-		.help = "say what became of an unknown one whose CA cannot be asked" },
+		.help = "say what became of an unknown one whose CA cannot be asked",
+		.more = "  enrollctl ca resolve 17 --issued rtr-7.pem   the device gets it when it asks again\n"
+			"  enrollctl ca resolve 17 --absent             the CA has not issued it\n"
+			"What is not the CA's, or of another key than the request, is refused and changes nothing. What is, and is\n"
+			"not what was approved, or not allowed any more, is quarantined: it is revoked there." },
+	{ .words = "ca rollover",
+		.wire = "ca rollover",
+		.positionals = { "ca" },
+		.optional = 1,
+		.options = { { "--behind", CTL_FLAG, "behind", "the devices that still use an older one, the most urgent first" },
+			{ "--after", CTL_INT, "after", "with --behind: go on behind this number" },
+			{ "--limit", CTL_INT, "limit", "with --behind: at most so many" } },
+		.columns = rollover_columns,
+		.other_flag = "behind",
+		.other_columns = behind_columns,
+		.help = "how far a trust group is with its next CA, and which devices are behind",
+		.more = "A rollover replaces an issuing CA by its successor while devices of both go on working: first they\n"
+			"get to know the new one (/cacerts), then labels issue from it, then the old one's certificates run out.\n"
+			"  enrollctl ca rollover                each group that has more than one CA\n"
+			"  enrollctl ca rollover new            the group of \"new\"\n"
+			"  enrollctl ca rollover new --behind   who has not renewed from the newest yet\n"
+			"Let labels name the new one when as many know it as there are; take the old entry away after \"last one ends\".\n"
+			"Known is who fetched with its certificate: SCEP cannot tell who fetches." },
 	{ .words = "explain",
 		.wire = "explain",
 		.positionals = { "#id" },

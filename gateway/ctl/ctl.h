@@ -44,6 +44,8 @@ struct ctl_command {
 	const char *fixed_key, *fixed_text; /* the same for a text */
 	struct ctl_option options[CTL_OPTIONS_MAX + 1];
 	const struct ctl_column *columns; /* of its rows; NULL: it has none */
+	const char *other_flag; /* with this flag (its key) its rows are others ... */
+	const struct ctl_column *other_columns; /* ... and have these */
 	/* The "ok" object for people; behind the table of rows, when it has columns. NULL: key and value lines, or rows alone. */
 	void (*show)(const json_t *result, FILE *out);
 	const char *fails;      /* the result's number that makes it exit 1 unless it is 0; NULL: none */

@@ -297,6 +297,14 @@ collect_row(void *arg, const json_t *row)
 	(void)json_array_append(arg, (json_t *)(size_t)row);
 }
 
+static const struct ctl_column *
+columns_of(const struct invocation *in)
+{
+	const struct ctl_command *c = in->command;
+
+	return c->other_flag != NULL && json_is_true(json_object_get(in->args, c->other_flag)) ? c->other_columns : c->columns;
+}
+
 static void
 show(const struct invocation *in, json_t *rows, json_t *result)
 {
@@ -310,7 +318,7 @@ show(const struct invocation *in, json_t *rows, json_t *result)
 		return;
 	}
 	if (c->columns != NULL && (c->show == NULL || json_array_size(rows) != 0))
-		ctl_show_rows(c->columns, rows, stdout);
+		ctl_show_rows(columns_of(in), rows, stdout);
 	if (c->show != NULL)
 		c->show(result, stdout);
 	else if (c->columns == NULL)

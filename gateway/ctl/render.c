@@ -95,12 +95,17 @@ ctl_show_asset(const json_t *result, FILE *out)
 		{ NULL, NULL } };
 	static const struct ctl_column certs[] = { { "serial", "certificate" }, { "status", "status" },
 		{ "not_after", "until" }, { "subject", "subject" }, { "label", "label" }, { NULL, NULL } };
+	static const struct ctl_column knows[] = { { "ca", "knows CA" }, { "since", "since" }, { "how", "by" }, { NULL, NULL } };
 
 	ctl_show_pairs(result, out);
 	(void)fputc('\n', out);
 	ctl_show_rows(anchors, json_object_get(result, "anchors"), out);
 	(void)fputc('\n', out);
 	ctl_show_rows(certs, json_object_get(result, "certs"), out);
+	if (json_array_size(json_object_get(result, "knows")) == 0)
+		return;
+	(void)fputc('\n', out);
+	ctl_show_rows(knows, json_object_get(result, "knows"), out);
 }
 
 void
@@ -244,7 +249,7 @@ void
 ctl_show_done(const json_t *result, FILE *out)
 {
 	const json_t *revoked = json_object_get(result, "revoked"), *id = json_object_get(result, "id");
-	const char *what = ctl_text_of(result, "tag"), *state = ctl_text_of(result, "state");
+	const char *what = ctl_text_of(result, "tag"), *state = ctl_text_of(result, "state"), *why = ctl_text_of(result, "sentence");
 	long long approval = ctl_int_of(result, "approval");
 
 	if (json_is_true(json_object_get(result, "waits"))) {
@@ -266,5 +271,7 @@ ctl_show_done(const json_t *result, FILE *out)
 	(void)fprintf(out, ": %s", state[0] == '\0' ? ctl_text_of(result, "status") : state);
 	if (json_is_integer(revoked))
 		(void)fprintf(out, ", %" JSON_INTEGER_FORMAT " certificates revoked or held", json_integer_value(revoked));
+	if (why[0] != '\0')
+		(void)fprintf(out, ", because %s", why);
 	(void)fputc('\n', out);
 }

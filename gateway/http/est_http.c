@@ -10,6 +10,7 @@
 
 #include "est/keygen.h"
 #include "est/path.h"
+#include "gateway/core/rollover.h"
 #include "gateway/http/basic.h"
 #include "gateway/http/est_attest_http.h"
 
@@ -36,6 +37,7 @@ answer_cacerts(struct exchange *x)
 {
 	const struct world_ca *ca = world_ca_of(x->world, x->label->ca);
 
+	rollover_fetched(x->gateway, x->world, x->label, FETCH_CACERTS, x->facts->client_cert, x->now_s);
 	return answer_der(x,
 		x->label->content_type == CONTENT_TYPE_EVERYWHERE ? "application/pkcs7-mime; smime-type=certs-only" :
 								    "application/pkcs7-mime",
@@ -83,7 +85,7 @@ answer_issued(struct exchange *x, enum est_op op, const struct enroll_result *re
 	CLEANUP(buf) struct buf certs = { 0 };
 	struct err e;
 
-	if (outcome_certs(x->world, x->label, buf_bytes(&result->cert), x->label->include_chain ? EST_CERTS_MAX : 0, &certs, &e) != 0)
+	if (outcome_certs(x->world, x->label, result, x->label->include_chain ? EST_CERTS_MAX : 0, &certs, &e) != 0)
 		return server_answer_text(x->conn, 500, NULL, "internal error");
 	if (op == EST_OP_SERVERKEYGEN)
 		return answer_keygen(x, result, buf_bytes(&certs));

@@ -47,16 +47,3 @@ scep_content_csr_key(struct bytes csr, struct buf *out, struct err *e)
 	buf_append_bytes(out, key);
 	return buf_failed(out) ? err_set(e, ERR_NOMEM, "no memory for a key") : 0;
 }
-
-int
-scep_content_cert_key(const X509 *cert, struct buf *out, struct err *e)
-{
-	uint8_t *der = NULL;
-	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
-
-	if (len <= 0)
-		return err_ossl(e, ERR_BUG, "the signer's key");
-	buf_append(out, der, (size_t)len);
-	OPENSSL_free(der);
-	return buf_failed(out) ? err_set(e, ERR_NOMEM, "no memory for a key") : 0;
-}

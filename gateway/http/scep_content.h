@@ -16,7 +16,4 @@
  */
 MUST_USE int scep_content_csr_key(struct bytes csr, struct buf *out, struct err *e);
 
-/* The key of a certificate. */
-MUST_USE int scep_content_cert_key(const X509 *cert, struct buf *out, struct err *e);
-
 #endif

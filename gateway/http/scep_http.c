@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "gateway/core/rollover.h"
 #include "gateway/http/exchange.h"
 #include "gateway/http/scep_pki.h"
 #include "scep/query.h"
@@ -55,6 +56,7 @@ answer_ca_cert(struct exchange *x)
 {
 	const struct world_scep *scep = world_scep_of(x->world, x->label);
 
+	rollover_fetched(x->gateway, x->world, x->label, FETCH_GETCACERT, x->facts->client_cert, x->now_s);
 	return server_answer(x->conn, 200,
 		scep->ca_cert_bundle ? "application/x-x509-ca-ra-cert" : "application/x-x509-ca-cert", NULL,
 		buf_bytes(&scep->ca_cert));
@@ -67,6 +69,7 @@ answer_next_ca_cert(struct exchange *x)
 
 	if (scep->next.len == 0)
 		return server_answer_text(x->conn, 404, NULL, "there is no next CA certificate");
+	rollover_fetched(x->gateway, x->world, x->label, FETCH_GETNEXTCACERT, x->facts->client_cert, x->now_s);
 	return server_answer(x->conn, 200, "application/x-x509-next-ca-cert", NULL, buf_bytes(&scep->next));
 }
 

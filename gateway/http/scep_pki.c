@@ -12,13 +12,6 @@
 
 #define UPSTREAM_RETRY_S 30
 
-static void
-borrowing_free(STACK_OF(X509) *certs)
-{
-	sk_X509_free(certs);
-}
-DEFINE_CLEANUP(borrowing, STACK_OF(X509) *, borrowing_free);
-
 struct pki {
 	struct exchange *x;
 	const struct world_ra *ra;
@@ -91,7 +84,7 @@ take_result(struct pki *p, int above)
 
 	translate(p);
 	if (p->result.code == ERR_NONE &&
-		outcome_certs(p->x->world, p->x->label, buf_bytes(&p->result.cert), above, &p->reply, &e) != 0)
+		outcome_certs(p->x->world, p->x->label, &p->result, above, &p->reply, &e) != 0)
 		conclude(p, &e, SCEP_BAD_REQUEST, "internal error");
 }
 
@@ -108,7 +101,7 @@ check_request(struct pki *p, struct err *e)
 	CLEANUP(buf) struct buf key = { 0 };
 
 	if (!p->message->self_signed)
-		return est_csr_parse(der, p->request.csr_mode, &csr, e);
+		return est_csr_parse_known(der, p->request.csr_mode, p->request.known_key, &csr, e);
 	if (scep_content_csr_key(der, &key, e) != 0)
 		return -1;
 	if (!bytes_equal(buf_bytes(&key), buf_bytes(&p->poll_key)))
@@ -148,14 +141,9 @@ names(const X509_NAME *name, const X509 *cert)
 static int
 check_issuer(const struct pki *p, const X509_NAME *name, struct err *e)
 {
-	const struct world_ca *ca = world_ca_of(p->x->world, p->x->label->ca);
-	const STACK_OF(X509) *chain = ca->ops->chain(ca->ca);
-	bool known = names(name, p->ra->cert);
+	bool known = names(name, p->ra->cert) || world_knows_name(p->x->world, p->x->label, name);
 	size_t r;
-	int i;
 
-	for (i = 0; i < sk_X509_num(chain); i++)
-		known = known || names(name, sk_X509_value(chain, i));
 	for (r = 0; r < p->ra->recipient_count; r++)
 		known = known || names(name, p->ra->recipients[r].cert);
 	return known ? 0 : err_set(e, ERR_DENIED, "its issuer is another CA, unknown to this label");
@@ -188,37 +176,23 @@ fetch(struct pki *p, const struct scep_issuer_and_serial *id)
 	take_result(p, 0);
 }
 
-static void
-make_crl(struct pki *p)
-{
-	CLEANUP(buf) struct buf crl = { 0 };
-	struct err e;
-
-	if (enroll_crl(p->x->gateway, p->x->world, p->x->label->ca, p->x->now_s, &crl, &e) != 0)
-		conclude(p, &e, SCEP_BAD_REQUEST,
-			e.code == ERR_UPSTREAM ? "temporarily unavailable" : "internal error");
-	else if (scep_crl_encode(buf_bytes(&crl), &p->reply, &e) != 0)
-		conclude(p, &e, SCEP_BAD_REQUEST, "internal error");
-}
-
 /* Section 4.6. Revocation lists are for everyone, so it does not matter who asks. */
 static void
 revocations(struct pki *p, const struct scep_issuer_and_serial *id)
 {
-	const struct world_ca *ca = world_ca_of(p->x->world, p->x->label->ca);
-	const X509_NAME *name = X509_get_subject_name(sk_X509_value(ca->ops->chain(ca->ca), 0));
+	CLEANUP(buf) struct buf crl = { 0 };
 	struct err e;
 
 	p->done = "found";
 	(void)snprintf(p->result.reason, sizeof p->result.reason, "ok");
-	if (ca->ops->crl == NULL) {
-		(void)err_set(&e, ERR_UNSUPPORTED, "the CA makes its revocation lists itself");
-		conclude(p, &e, SCEP_BAD_REQUEST, "no revocation list here");
-	} else if (X509_NAME_cmp(id->issuer, name) != 0) {
-		(void)err_set(&e, ERR_DENIED, "a revocation list of another CA");
+	if (enroll_crl_of(p->x->gateway, p->x->world, p->x->label, id->issuer, id->serial, p->x->now_s, &crl, &e) == 0) {
+		if (scep_crl_encode(buf_bytes(&crl), &p->reply, &e) != 0)
+			conclude(p, &e, SCEP_BAD_REQUEST, "internal error");
+	} else if (e.code == ERR_DENIED)
 		conclude(p, &e, SCEP_BAD_CERT_ID, "not an issuer of this service");
-	} else
-		make_crl(p);
+	else
+		conclude(p, &e, SCEP_BAD_REQUEST, e.code == ERR_UNSUPPORTED ? "no revocation list here" :
+			e.code == ERR_UPSTREAM ? "temporarily unavailable" : "internal error");
 }
 
 static void
@@ -254,9 +228,10 @@ identify(struct pki *p, struct err *e)
 
 	p->request.transaction = m->transaction;
 	p->request.csr_mode = csr_mode(p->x->label->scep_algorithms);
+	p->request.known_key = scep_message_get0_rsa(m);
 	p->request.renewal_names_free = true; /* RFC 8894 has no such rule, and devices repeat what they were set up with */
 	if (m->self_signed)
-		return scep_content_cert_key(m->signer, &p->poll_key, e);
+		return scep_message_key(m, &p->poll_key, e);
 	p->others = sk_X509_new_null();
 	for (i = 0; p->others != NULL && i < sk_X509_num(m->certs); i++)
 		if (X509_cmp(sk_X509_value(m->certs, i), m->signer) != 0 &&
@@ -347,7 +322,6 @@ reply_digest(const struct pki *p)
 static int
 build_reply(struct pki *p, enum scep_status status, struct buf *out, struct err *e)
 {
-	CLEANUP(borrowing) STACK_OF(X509) *recipients = sk_X509_new_null();
 	const struct scep_message *m = p->message;
 	char text[OUTCOME_TEXT_MAX];
 	struct scep_build build = {
@@ -360,11 +334,9 @@ build_reply(struct pki *p, enum scep_status status, struct buf *out, struct err 
 		.cipher = m->cipher,
 		.signer = p->ra->cert,
 		.signer_key = p->ra->key,
-		.recipients = recipients,
+		.to = m,
 	};
 
-	if (recipients == NULL || sk_X509_push(recipients, m->signer) == 0)
-		return err_ossl(e, ERR_NOMEM, "recipient");
 	if (status == SCEP_SUCCESS)
 		build.content = buf_bytes(&p->reply);
 	if (status == SCEP_FAILURE) {

@@ -100,6 +100,43 @@ core_ca_guard_learns_nothing_from_a_call_that_was_not_made(void **state)
 }
 
 static void
+core_ca_guard_believes_a_look_as_far_as_the_next_call(void **state)
+{
+	struct ca_guard *guard = *state;
+	int64_t at_s = 0, again_s = 0;
+	int i;
+
+	fail_times(guard, GUARD_FAILURES, NOW);
+	assert_false(ca_guard_enter(guard, true, NOW, &at_s));
+	assert_true(enter(guard, false, at_s));
+	assert_true(ca_guard_leave(guard, GUARD_REACHED, at_s));
+	assert_int_equal(ca_guard_state(guard), GUARD_CLOSED);
+	/* One failure is enough now, and the next look comes later than the first did. */
+	fail_times(guard, 1, at_s);
+	assert_int_equal(ca_guard_state(guard), GUARD_OPEN);
+	assert_false(ca_guard_enter(guard, true, at_s, &again_s));
+	assert_in_range(again_s - at_s, GUARD_BACKOFF_S, 2 * GUARD_BACKOFF_S);
+	for (i = 0; i < 2; i++) {
+		at_s = again_s;
+		assert_true(enter(guard, false, at_s));
+		assert_true(ca_guard_leave(guard, GUARD_REACHED, at_s));
+		fail_times(guard, 1, at_s);
+		assert_false(ca_guard_enter(guard, true, at_s, &again_s));
+	}
+	assert_true(again_s - at_s >= 4 * GUARD_BACKOFF_S);
+	/* An answer makes it whole. */
+	assert_true(enter(guard, true, again_s));
+	assert_true(ca_guard_leave(guard, GUARD_ANSWERED, again_s));
+	fail_times(guard, GUARD_FAILURES - 1, again_s);
+	assert_int_equal(ca_guard_state(guard), GUARD_CLOSED);
+	/* A look at one that is well forgives nothing. */
+	assert_true(enter(guard, false, again_s));
+	assert_false(ca_guard_leave(guard, GUARD_REACHED, again_s));
+	fail_times(guard, 1, again_s);
+	assert_int_equal(ca_guard_state(guard), GUARD_OPEN);
+}
+
+static void
 core_ca_guard_allows_so_many_calls_at_once(void **state)
 {
 	struct ca_guard *guard = *state;
@@ -179,6 +216,7 @@ main(void)
 		TEST(core_ca_guard_opens_after_failures_in_a_row_only),
 		TEST(core_ca_guard_lets_one_through_when_it_has_waited),
 		TEST(core_ca_guard_learns_nothing_from_a_call_that_was_not_made),
+		TEST(core_ca_guard_believes_a_look_as_far_as_the_next_call),
 		TEST(core_ca_guard_allows_so_many_calls_at_once),
 		TEST(core_ca_guard_spreads_certificates_over_the_minute),
 		TEST(core_ca_guard_says_when_there_is_room_again),

@@ -69,7 +69,7 @@ config_reports_a_master_file_that_others_may_read(void **state)
 	char message[256];
 
 	(void)state;
-	(void)snprintf(message, sizeof message, "keygen.master: %s/empty.pem: others may read it; chmod 600 %s/empty.pem",
+	(void)snprintf(message, sizeof message, "keygen.master: %s/empty.pem is open to others (mode 0644): chmod 600 %s/empty.pem",
 		dir, dir);
 	expect("limits = {", "keygen = { master = \"empty.pem\"; }; limits = {", message);
 }

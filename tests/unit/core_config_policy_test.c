@@ -206,6 +206,29 @@ policy_text_says_what_decides_and_no_path(void **state)
 }
 
 static void
+policy_text_says_whose_certificates_prove_as_much(void **state)
+{
+	char *text = whole(), *with;
+	struct buf out = { 0 };
+	struct config *config = load_good(text);
+	size_t line;
+
+	(void)state;
+	config_policy_text(config, &out);
+	assert_null(strstr(buf_text(&out), "cas = ("));
+	config_free(config);
+	buf_clear(&out);
+	with = changed(text, "	type = \"builtin\";\n", "	type = \"builtin\"; group = \"fleet\";\n", &line);
+	config = load_good(with);
+	config_policy_text(config, &out);
+	assert_non_null(strstr(buf_text(&out), "cas = (\n\t{\n\t\tname = \"devices\";\n\t\tgroup = \"fleet\";\n\t}\n);\n"));
+	config_free(config);
+	buf_free(&out);
+	free(with);
+	free(text);
+}
+
+static void
 candidate_is_checked_like_a_file_but_for_what_lies_on_disk(void **state)
 {
 	struct config *present = load_good(good), *candidate = NULL;
@@ -241,6 +264,7 @@ main(void)
 		cmocka_unit_test(config_reports_rules_that_mean_nothing),
 		cmocka_unit_test(config_passes_on_what_is_wrong_inside_a_rule),
 		cmocka_unit_test(policy_text_says_what_decides_and_no_path),
+		cmocka_unit_test(policy_text_says_whose_certificates_prove_as_much),
 		cmocka_unit_test(candidate_is_checked_like_a_file_but_for_what_lies_on_disk),
 	};
 

@@ -168,7 +168,7 @@ config_reports_mdms_nobody_should_ask(void **state)
 	expect_scep_path("	ca = \"ca.pem\";", "	ca = \"empty.pem\";",
 		"mdms \"jamf\": ca: DIR/empty.pem: no PEM certificate in it");
 	expect_scep_path("secret_file = \"token\"", "secret_file = \"gone\"",
-		"mdms \"jamf\": secret_file: DIR/gone: No such file or directory");
+		"mdms \"jamf\": secret_file: DIR/gone cannot be opened: No such file or directory");
 }
 
 static void
@@ -178,7 +178,7 @@ config_reports_a_secret_file_that_others_may_read(void **state)
 
 	(void)state;
 	path_in(path, "token");
-	(void)snprintf(message, sizeof message, "mdms \"jamf\": secret_file: %s: others may read it; chmod 600 %s", path, path);
+	(void)snprintf(message, sizeof message, "mdms \"jamf\": secret_file: %s is open to others (mode 0640): chmod 600 %s", path, path);
 	assert_int_equal(chmod(path, 0640), 0);
 	expect_scep("secret_file = \"token\"", "secret_file = \"token\"", message);
 	assert_int_equal(chmod(path, 0600), 0);

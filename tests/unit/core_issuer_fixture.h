@@ -32,6 +32,8 @@ struct fake {
 	char revoked[ACTS_MAX][SERIAL_HEX_MAX];
 	size_t revokes;
 	bool revoke_down;
+	bool check_down;            /* what looks at it finds nobody */
+	size_t checks;
 	_Atomic int64_t now_s;
 };
 
@@ -179,18 +181,31 @@ fake_reconcile(struct ca *ca, const struct ca_request *request, const char *refe
 }
 
 static inline int
-fake_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, struct err *e)
+fake_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
 {
 	int result = 0;
 
 	(void)ca;
 	(void)reason;
 	fake_lock();
-	assert_true(cert.len > 0);
+	assert_true(cert.len > 0 && now_s > 0);
 	if (fake.revoke_down)
 		result = err_set(e, ERR_UPSTREAM, "connection refused");
 	else
 		(void)snprintf(fake.revoked[fake.revokes++ % ACTS_MAX], SERIAL_HEX_MAX, "%s", serial);
+	fake_unlock();
+	return result;
+}
+
+static inline int
+fake_check(struct ca *ca, struct err *e)
+{
+	int result;
+
+	(void)ca;
+	fake_lock();
+	fake.checks++;
+	result = fake.check_down ? err_set(e, ERR_UPSTREAM, "connection refused") : 0;
 	fake_unlock();
 	return result;
 }
@@ -206,6 +221,8 @@ fake_will(enum act *acts, enum act act)
 		acts[i] = act;
 	fake_unlock();
 }
+
+static size_t step_ca; /* whose lane is stepped: the number of a CA of the configuration */
 
 /* The configuration of the fixture; requests do not wait unless the test says so. */
 static inline void
@@ -227,6 +244,7 @@ issuer_load(struct rig *r, const char *settings)
 	r->ca_ops.poll = fake_poll;
 	r->ca_ops.reconcile = fake_reconcile;
 	r->ca_ops.revoke = fake_revoke;
+	r->ca_ops.check = fake_check;
 }
 
 static inline void
@@ -258,6 +276,7 @@ issuer_setup(void **state)
 	int result = rig_setup(state);
 
 	fake = (struct fake){ .now_s = NOW };
+	step_ca = 0;
 	(void)pthread_mutex_init(&fake.lock, NULL);
 	(void)pthread_cond_init(&fake.changed, NULL);
 	issuer_load(*state, "wait = \"0s\"; ");
@@ -301,15 +320,17 @@ step_keep_revocation(void *arg, const struct revocation_row *row, struct bytes c
 static inline bool
 step_one(struct rig *r, int64_t after_id, int64_t *id)
 {
-	struct intent_filter filter = { .ca = "issuing", .after_id = after_id, .due_s = fake.now_s, .active = true };
-	struct issuer_job job = { .gateway = &r->gateway, .world = r->world, .ca = &r->world->cas[0], .now_s = fake.now_s };
+	const char *ca = r->world->config->cas[step_ca].name;
+	struct intent_filter filter = { .ca = ca, .after_id = after_id, .due_s = fake.now_s, .active = true };
+	struct issuer_job job = { .gateway = &r->gateway, .world = r->world, .ca = &r->world->cas[step_ca],
+		.now_s = fake.now_s };
 	struct store_read *read = NULL;
 	struct err e = { 0 };
 
 	*id = 0;
 	assert_int_equal(r->ops.read_begin(r->gateway.store, &read, &e), 0);
 	if (after_id == 0)
-		assert_int_equal(r->ops.intents->revocations(read, "issuing", fake.now_s, 1, step_keep_revocation, &job, &e), 0);
+		assert_int_equal(r->ops.intents->revocations(read, ca, fake.now_s, 1, step_keep_revocation, &job, &e), 0);
 	assert_int_equal(r->ops.intents->list(read, &filter, step_keep, id, &e), 0);
 	r->ops.read_end(read);
 	if (job.revoke && issuer_carry_out_revocation(&job, &e) != 0)

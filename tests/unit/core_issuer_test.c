@@ -226,32 +226,13 @@ a_certificate_that_could_not_be_recorded_is_found_again(void **state)
 	r->ops.record = record_fails;
 	assert_int_equal(issuer_carry_out(&job, &e), -1);
 	assert_int_equal(intents_in(r, INTENT_SENT), 1);
+	issuer_kept_free(job.kept); /* the process has died since */
 	r->ops.record = store_sqlite.record;
 	fake_will(fake.reconcile, SAME_AGAIN);
 	assert_int_equal(step_all(r), 1); /* sent, and nobody sends it: unknown */
 	later_s(ISSUER_RETRY_MAX_S);
 	assert_int_equal(step_all(r), 1);
 	assert_int_equal(fake.made_count, 1);
-	ask(r, ERR_NONE);
-}
-
-static void
-a_refusal_denies_the_request_and_the_next_one_is_a_new_question(void **state)
-{
-	struct rig *r = *state;
-
-	issuer_open_idle(r);
-	ask(r, ERR_PENDING);
-	fake_will(fake.issue, REFUSE);
-	assert_int_equal(step_all(r), 1);
-	assert_int_equal(intents_in(r, INTENT_FAILED), 1);
-	assert_int_equal(rig_number(r, "SELECT count(*) FROM request WHERE state = 3 AND reason = 'ca.refused'"), 1);
-	assert_int_equal(audits_of(r, "ca.refused"), 1);
-	assert_int_equal(rig_number(r, "SELECT count(*) FROM decision WHERE reason = 'ca.refused' AND request_id = 1"), 1);
-	fake_will(fake.issue, ISSUE);
-	ask(r, ERR_PENDING);
-	assert_int_equal(step_all(r), 1);
-	assert_string_equal(fake.asked[1], "gw-1-1");
 	ask(r, ERR_NONE);
 }
 
@@ -499,7 +480,6 @@ main(void)
 		test(what_was_being_sent_when_the_process_died_is_unknown_and_issued_once),
 		test(what_had_not_been_sent_when_the_process_died_is_sent),
 		test(a_certificate_that_could_not_be_recorded_is_found_again),
-		test(a_refusal_denies_the_request_and_the_next_one_is_a_new_question),
 		test(a_ca_that_is_down_is_asked_again_later),
 		test(a_certificate_for_another_key_is_quarantined),
 		test(a_certificate_with_another_name_is_quarantined),

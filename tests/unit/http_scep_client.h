@@ -6,6 +6,69 @@
 
 #include "tests/unit/http_scep_fixture.h"
 
+/* One answer, taken apart. */
+struct heard {
+	struct buf all;
+	int status;
+	char type[64];
+	struct bytes body;
+};
+
+static inline void
+heard_free(struct heard *heard)
+{
+	buf_free(&heard->all);
+}
+
+static inline void
+hear_answer(int fd, struct heard *out)
+{
+	char piece[4096];
+	const char *end, *type;
+	ssize_t n;
+
+	*out = (struct heard){ 0 };
+	while ((n = recv(fd, piece, sizeof piece, 0)) > 0)
+		buf_append(&out->all, piece, (size_t)n);
+	assert_int_equal(n, 0);
+	assert_true(sscanf(buf_text(&out->all), "HTTP/1.1 %d ", &out->status) == 1);
+	end = strstr(buf_text(&out->all), "\r\n\r\n");
+	assert_non_null(end);
+	type = strstr(buf_text(&out->all), "Content-Type: ");
+	if (type != NULL && type < end)
+		(void)sscanf(type, "Content-Type: %63[^\r]", out->type);
+	out->body = bytes_of(end + 4, out->all.len - (size_t)(end + 4 - (const char *)out->all.at));
+}
+
+/* head without its end; HTTP/1.0, so that the connection's end is the answer's. */
+static inline void
+http(const char *line, struct bytes body, struct heard *out)
+{
+	const struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)here.port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct timeval patience = { .tv_sec = PATIENCE_S };
+	CLEANUP(buf) struct buf request = { 0 };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	size_t at = 0;
+
+	(void)pthread_mutex_lock(&stub_lock);
+	(void)pthread_mutex_unlock(&stub_lock);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+	buf_printf(&request, "%s HTTP/1.0\r\nContent-Length: %zu\r\n\r\n", line, body.len);
+	buf_append_bytes(&request, body);
+	while (at < request.len) {
+		ssize_t n = send(fd, request.at + at, request.len - at, MSG_NOSIGNAL);
+
+		assert_true(n > 0);
+		at += (size_t)n;
+	}
+	hear_answer(fd, out);
+	(void)close(fd);
+	(void)pthread_mutex_lock(&stub_lock);
+	(void)pthread_mutex_unlock(&stub_lock);
+}
+
 struct exchange_of {
 	struct scep_build build;
 	X509 *recipient;

@@ -16,6 +16,7 @@
 #include <openssl/rsa.h>
 
 #include "gateway/core/enroll.h"
+#include "gateway/core/rollover.h"
 #include "gateway/http/front.h"
 #include "gateway/http/server.h"
 #include "scep/build.h"
@@ -30,6 +31,7 @@ struct stub {
 	struct enroll_result says; /* cert: borrowed */
 	struct err crl_error;      /* code ERR_NONE: the list is made */
 	int runs, polls, fetches, crls, refusals;
+	int handed_out[FETCH_GETNEXTCACERT + 1];
 	struct err refused;
 	char protocol[16], operation[32], transaction[SCEP_TRANSACTION_MAX + 1], peer[64], serial[SERIAL_HEX_MAX];
 	enum enroll_op op;
@@ -74,6 +76,38 @@ world_ca_of(const struct world *world, const char *name)
 {
 	(void)name;
 	return &world->cas[0];
+}
+
+const STACK_OF(X509) *
+world_chain_of(const struct world *world, const struct config_label *label, const char *ca_name, struct bytes cert)
+{
+	(void)world;
+	(void)label;
+	(void)ca_name;
+	(void)cert;
+	return here.chain;
+}
+
+bool
+world_knows_name(const struct world *world, const struct config_label *label, const X509_NAME *name)
+{
+	(void)world;
+	(void)label;
+	return X509_NAME_cmp(name, X509_get_subject_name(here.ca.cert)) == 0;
+}
+
+void
+rollover_fetched(struct gateway *gateway, const struct world *world, const struct config_label *label,
+	enum rollover_fetch what, X509 *client_cert, int64_t now_s)
+{
+	(void)gateway;
+	(void)world;
+	(void)label;
+	(void)now_s;
+	(void)pthread_mutex_lock(&stub_lock);
+	if (client_cert == NULL) /* these tests speak HTTP without TLS */
+		stub.handed_out[what]++;
+	(void)pthread_mutex_unlock(&stub_lock);
 }
 
 const struct world_ra *
@@ -236,6 +270,19 @@ enroll_crl(struct gateway *gateway, const struct world *world, const char *ca_na
 		return -1;
 	buf_append_bytes(out, buf_bytes(&here.crl));
 	return 0;
+}
+
+int
+enroll_crl_of(struct gateway *gateway, const struct world *world, const struct config_label *label, const X509_NAME *issuer,
+	const char *serial, int64_t now_s, struct buf *out, struct err *e)
+{
+	(void)label;
+	(void)pthread_mutex_lock(&stub_lock);
+	(void)snprintf(stub.serial, sizeof stub.serial, "%s", serial);
+	(void)pthread_mutex_unlock(&stub_lock);
+	if (X509_NAME_cmp(issuer, X509_get_subject_name(here.ca.cert)) != 0)
+		return err_set(e, ERR_DENIED, "a revocation list of another CA");
+	return enroll_crl(gateway, world, "issuing", now_s, out, e);
 }
 
 void
@@ -431,69 +478,6 @@ scep_close(void **state)
 	buf_free(&here.crl);
 	stub_reset(ERR_NONE, "");
 	return 0;
-}
-
-/* One answer, taken apart. */
-struct heard {
-	struct buf all;
-	int status;
-	char type[64];
-	struct bytes body;
-};
-
-static inline void
-heard_free(struct heard *heard)
-{
-	buf_free(&heard->all);
-}
-
-static inline void
-hear_answer(int fd, struct heard *out)
-{
-	char piece[4096];
-	const char *end, *type;
-	ssize_t n;
-
-	*out = (struct heard){ 0 };
-	while ((n = recv(fd, piece, sizeof piece, 0)) > 0)
-		buf_append(&out->all, piece, (size_t)n);
-	assert_int_equal(n, 0);
-	assert_true(sscanf(buf_text(&out->all), "HTTP/1.1 %d ", &out->status) == 1);
-	end = strstr(buf_text(&out->all), "\r\n\r\n");
-	assert_non_null(end);
-	type = strstr(buf_text(&out->all), "Content-Type: ");
-	if (type != NULL && type < end)
-		(void)sscanf(type, "Content-Type: %63[^\r]", out->type);
-	out->body = bytes_of(end + 4, out->all.len - (size_t)(end + 4 - (const char *)out->all.at));
-}
-
-/* head without its end; HTTP/1.0, so that the connection's end is the answer's. */
-static inline void
-http(const char *line, struct bytes body, struct heard *out)
-{
-	const struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)here.port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	const struct timeval patience = { .tv_sec = PATIENCE_S };
-	CLEANUP(buf) struct buf request = { 0 };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	size_t at = 0;
-
-	(void)pthread_mutex_lock(&stub_lock);
-	(void)pthread_mutex_unlock(&stub_lock);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
-	assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
-	buf_printf(&request, "%s HTTP/1.0\r\nContent-Length: %zu\r\n\r\n", line, body.len);
-	buf_append_bytes(&request, body);
-	while (at < request.len) {
-		ssize_t n = send(fd, request.at + at, request.len - at, MSG_NOSIGNAL);
-
-		assert_true(n > 0);
-		at += (size_t)n;
-	}
-	hear_answer(fd, out);
-	(void)close(fd);
-	(void)pthread_mutex_lock(&stub_lock);
-	(void)pthread_mutex_unlock(&stub_lock);
 }
 
 #endif

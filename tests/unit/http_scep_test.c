@@ -37,6 +37,8 @@ scep_answers_what_is_the_same_for_everybody(void **state)
 	assert_answer("GET /scep/bundle?operation=GetNextCACert", 200, "application/x-x509-next-ca-cert", "the next one");
 	assert_answer("GET /scep?operation=GetNextCACert", 404, "text/plain", "no next CA");
 	assert_int_equal(stub.runs + stub.refusals, 0);
+	assert_int_equal(stub.handed_out[FETCH_GETCACERT], 2);
+	assert_int_equal(stub.handed_out[FETCH_GETNEXTCACERT], 1); /* not where there was none */
 }
 
 static void
