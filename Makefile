@@ -50,7 +50,11 @@ REPLAY   = $(FUZZ:%=$(O)/replay/%)
 UNIT     = $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/*_test.c))
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test test-peers unit replay system leaks bench fuzz fuzz-targets lint install clean
+# What `make test` calls runs on all cores, unless make was given a -j itself.
+PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+# Of pytest, on two cores: tests wait more than they compute.
+WORKERS ?= 3
+.PHONY: FORCE all help demo test test-peers unit replay system leaks bench fuzz fuzz-targets lint install clean
 .SECONDARY:
 
 all: $(PROGRAMS)
@@ -105,6 +109,10 @@ $(O)/bench/fill: $(O)/obj/tests/bench/fill.o $(ARCHIVES)
 $(O)/ca/drive: $(O)/obj/tests/ca/drive.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+# Loaded into enrolld by the tests of crashes; never with a sanitizer of its own.
+$(O)/ca/halt.so: tests/ca/halt.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 -O1 -g -I. $(WARN) $(if $(WERROR),-Werror) -fPIC -shared -o $@ $< -ldl -pthread
 $(O)/tests/tpm_tool: $(O)/obj/tests/tpm/tool.o $(call archive,policy/attest) $(call archive,policy) $(call archive,base)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lcrypto
@@ -122,20 +130,23 @@ demo:
 ## test     everything that must hold: unit tests, fuzz corpora, system and interop tests, under ASan and UBSan
 test:
 	@.ci/deps build test
-	@$(MAKE) --no-print-directory SAN=1 WERROR=1 all unit replay
-	@$(MAKE) --no-print-directory SAN=1 WERROR=1 system
+	@$(MAKE) --no-print-directory $(PARALLEL) -Otarget SAN=1 WERROR=1 all unit replay
+	@$(MAKE) --no-print-directory $(PARALLEL) SAN=1 WERROR=1 system
 
 ## unit     the unit tests (SAN=1: under AddressSanitizer and UBSan, SAN=thread: under TSan)
-unit: $(UNIT)
-	@for t in $(UNIT); do $$t || exit 1; done
+unit: $(UNIT:%=%.run)
+$(O)/unit/%.run: $(O)/unit/% FORCE
+	@$< > $@ 2>&1; code=$$?; cat $@; exit $$code
+FORCE:
 
 ## replay   every seed and every input that ever crashed, through the fuzz targets
 replay: $(REPLAY)
 	@for t in $(FUZZ); do $(O)/replay/$$t tests/fuzz/corpus/$$t tests/fuzz/regression/$$t || exit 1; done
 
 ## system   pytest against the real programs, and clients that nobody here wrote
-system: all $(O)/tests/tpm_tool $(O)/ca/drive
-	ENROLLD_BIN=$(abspath $(O)) /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/system tests/interop
+system: all $(O)/tests/tpm_tool $(O)/ca/drive $(O)/ca/halt.so
+	ENROLLD_BIN=$(abspath $(O)) /usr/bin/python3 -m pytest -q -p no:cacheprovider -n $(WORKERS) --dist loadfile \
+		tests/system tests/interop
 
 ## test-peers  CAs that no Debian package has (step-ca; OpenBao where it is installed), fetched by the target itself
 test-peers:
@@ -167,8 +178,8 @@ lint:
 
 ## bench    enrollments beside nginx's bare handshakes, and the rest of the figures
 bench:
-	@.ci/deps build bench
-	@$(MAKE) --no-print-directory all $(O)/bench/load $(O)/bench/fill $(O)/bench/timing $(O)/bench/dtls $(O)/bench/decide
+	@.ci/deps build test bench
+	@$(MAKE) --no-print-directory all $(O)/ca/drive $(O)/bench/load $(O)/bench/fill $(O)/bench/timing $(O)/bench/dtls $(O)/bench/decide
 	@tests/bench/run.sh $(O)
 
 ## install  to PREFIX (/usr/local), manual pages included

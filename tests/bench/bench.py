@@ -36,6 +36,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import connectors
+
 TICK = os.sysconf("SC_CLK_TCK")
 SCEP_DEVICES = 64
 SCEP_PER_CONNECTION = 100
@@ -387,7 +389,9 @@ def main():
     parser.add_argument("--slow", type=int, default=1000)
     parser.add_argument("--sessions", type=int, default=1000, help="idle CoAP sessions whose memory is measured; 0: none")
     parser.add_argument("--timing", type=int, default=3000, help="messages of each kind in the timing check; 0: none")
-    parser.add_argument("--only", choices=("all", "est", "scep", "coap", "decide", "timing"), default="all")
+    parser.add_argument("--only", choices=("all", "est", "scep", "coap", "connectors", "decide", "timing"),
+                        default="all")
+    parser.add_argument("--cas", default="", help="of the connectors only these: cfssl,est,scep,step-ca")
     parser.add_argument("--json", help="write the figures here")
     options = parser.parse_args()
     import resource
@@ -406,7 +410,7 @@ def main():
         if options.only in ("all", "coap"):
             dtls, unseen = Dtls(bench, empty.dir), Dtls(bench, empty.dir, "--unverified")
             servers += [dtls, unseen]
-        sizes = [] if options.only in ("coap", "timing") else map(int, filter(None, options.sizes.split(",")))
+        sizes = [] if options.only in ("coap", "connectors", "timing") else map(int, filter(None, options.sizes.split(",")))
         filled = [(size, Enrolld(bench, f"with-{size}", size)) for size in sizes]
         servers += [server for _, server in filled]
         n, base = options.count, "nginx: TLS 1.3 handshake, one octet"
@@ -437,6 +441,8 @@ def main():
         if options.only in ("all", "coap"):
             bench.rounds(coap)
             bench.table(bare, [name for name, _ in coap])
+        if options.only in ("all", "connectors"):
+            bench.results["connectors"] = connectors.run(bench, options.rounds, n, options.cas.split(",") if options.cas else ())
         peak = status_kb(empty.pids()[0], "VmHWM") / 1024
         print(f"\npeak RSS of enrolld at default settings: {peak:.1f} MB")
         bench.results["peak_rss_mb"] = peak

@@ -5,7 +5,11 @@
  * starts. Prints one JSON object.
  *
  *   load --port P --devices DIR --count N [--threads T] [--tls 1.2|1.3]
- *        [--path PATH] [--enroll] [--keep] [--warm N]
+ *        [--path PATH] [--enroll] [--keep] [--names FILE [--rsa]]
+ *
+ * --names: lines that are names of devices' files. Each thread is one of these
+ * devices, and its requests name it, as a CA behind a gateway may want it.
+ * --rsa: one RSA-2048 key for each device, and an attribute that tells its requests apart.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -29,20 +33,27 @@
 
 #define DEVICES_MAX 8192
 #define ANSWER_MAX 65536
+#define TEXT_MAX 128
 
 struct options {
 	int port, threads;
 	long count;
-	bool tls12, enroll, keep;
-	const char *path, *devices;
+	bool tls12, enroll, keep, rsa;
+	const char *path, *devices, *names;
+};
+
+struct named {
+	char tag[TEXT_MAX];
+	EVP_PKEY *key; /* with --rsa; as long as the process */
 };
 
 static struct options options = { .threads = 32, .path = "/" };
 static SSL_CTX *contexts[DEVICES_MAX];
 static int device_count;
+static struct named named[DEVICES_MAX]; /* as many as there are devices, with --names */
 static char **bodies; /* one base64 CSR for each operation */
 static double *latencies_ms;
-static atomic_long next_op, failures;
+static atomic_long next_op, next_thread, failures;
 static char first_failure[256];
 
 static double
@@ -61,18 +72,29 @@ die(const char *what)
 	exit(1);
 }
 
+/* With --names a thread does every T-th operation, as one device. */
+static long
+device_of(long op)
+{
+	return (options.names == NULL ? op : op % options.threads) % device_count;
+}
+
 static char *
 make_csr(long i)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
+	const struct named *who = &named[device_of(i)];
+	EVP_PKEY *key = who->key == NULL ? EVP_EC_gen("P-256") : who->key;
 	X509_REQ *req = X509_REQ_new();
 	X509_NAME *name = X509_NAME_new();
 	unsigned char *der = NULL;
-	char cn[32], *text;
-	int len;
+	char number[32], *text;
+	int len = 0;
 
-	(void)snprintf(cn, sizeof cn, "bench-%ld", i);
-	(void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (unsigned char *)cn, -1, -1, 0);
+	(void)snprintf(number, sizeof number, "bench-%ld", i);
+	(void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
+		(const unsigned char *)(who->tag[0] == '\0' ? number : who->tag), -1, -1, 0);
+	if (who->key != NULL)
+		(void)X509_REQ_add1_attr_by_NID(req, NID_pkcs9_unstructuredName, MBSTRING_ASC, (const unsigned char *)number, -1);
 	if (key == NULL || X509_REQ_set_subject_name(req, name) != 1 || X509_REQ_set_pubkey(req, key) != 1 ||
 	    X509_REQ_sign(req, key, EVP_sha256()) <= 0 || (len = i2d_X509_REQ(req, &der)) <= 0)
 		die("cannot make a CSR");
@@ -83,7 +105,8 @@ make_csr(long i)
 	OPENSSL_free(der);
 	X509_NAME_free(name);
 	X509_REQ_free(req);
-	EVP_PKEY_free(key);
+	if (who->key == NULL)
+		EVP_PKEY_free(key);
 	return text;
 }
 
@@ -127,6 +150,26 @@ load_devices(void)
 		die("no devices in the folder");
 }
 
+/* Only the devices that it names are used, in its order. */
+static void
+load_names(void)
+{
+	FILE *file = fopen(options.names, "r");
+	char line[2 * TEXT_MAX];
+
+	while (file != NULL && device_count < DEVICES_MAX && fgets(line, sizeof line, file) != NULL) {
+		struct named *who = &named[device_count];
+
+		if (sscanf(line, "%127[^\r\n]", who->tag) != 1)
+			die(options.names);
+		who->key = options.rsa ? EVP_RSA_gen(2048) : NULL;
+		contexts[device_count++] = make_context(who->tag);
+	}
+	if (device_count == 0)
+		die(options.names);
+	(void)fclose(file);
+}
+
 static SSL *
 open_connection(long op)
 {
@@ -142,7 +185,7 @@ open_connection(long op)
 		(void)close(fd);
 		return NULL;
 	}
-	ssl = SSL_new(contexts[op % device_count]);
+	ssl = SSL_new(contexts[device_of(op)]);
 	(void)SSL_set_fd(ssl, fd);
 	if (SSL_connect(ssl) == 1)
 		return ssl;
@@ -213,10 +256,11 @@ client(void *arg)
 {
 	char *request = malloc(ANSWER_MAX), *answer = malloc(ANSWER_MAX);
 	SSL *ssl = NULL;
-	long op;
+	long op, number = atomic_fetch_add(&next_thread, 1), done = 0;
 
 	(void)arg;
-	while ((op = atomic_fetch_add(&next_op, 1)) < options.count) {
+	while ((op = options.names != NULL ? number + options.threads * done++ : atomic_fetch_add(&next_op, 1)) <
+		options.count) {
 		int len = make_request(op, request, ANSWER_MAX);
 		double began = now_s();
 
@@ -255,7 +299,9 @@ parse(int argc, char **argv)
 		{ "devices", required_argument, NULL, 'd' }, { "count", required_argument, NULL, 'n' },
 		{ "threads", required_argument, NULL, 't' }, { "tls", required_argument, NULL, 'v' },
 		{ "path", required_argument, NULL, 'u' }, { "enroll", no_argument, NULL, 'e' },
-		{ "keep", no_argument, NULL, 'k' }, { NULL, 0, NULL, 0 } };
+		{ "keep", no_argument, NULL, 'k' }, { "names", required_argument, NULL, 'c' },
+		{ "rsa", no_argument, NULL, 'r' },
+		{ NULL, 0, NULL, 0 } };
 	int o;
 
 	while ((o = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -275,6 +321,10 @@ parse(int argc, char **argv)
 			options.enroll = true;
 		else if (o == 'k')
 			options.keep = true;
+		else if (o == 'c')
+			options.names = optarg;
+		else if (o == 'r')
+			options.rsa = true;
 		else
 			die("see the head of load.c");
 	}
@@ -290,7 +340,10 @@ main(int argc, char **argv)
 	long i;
 
 	parse(argc, argv);
-	load_devices();
+	if (options.names != NULL)
+		load_names();
+	else
+		load_devices();
 	latencies_ms = calloc((size_t)options.count, sizeof *latencies_ms);
 	bodies = calloc((size_t)options.count, sizeof *bodies);
 	threads = calloc((size_t)options.threads, sizeof *threads);

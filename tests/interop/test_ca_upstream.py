@@ -157,7 +157,7 @@ def test_cmp_with_the_wrong_secret_or_a_certificate_of_another_key(cmp):
     assert done.text.startswith("error upstream:") and "check our secret" in done.text, done.text
     cmp.start(key=ec.generate_private_key(ec.SECP256R1()))
     done = cmp.run("issue", cmp.csr, "gw-6-1")
-    assert done.text.startswith("error denied:") and "another key" in done.text and "is revoked" in done.text, done.text
+    assert done.text.startswith("error denied:") and "another key" in done.text, done.text
 
 
 # ---- SCEP: micromdm's scepserver

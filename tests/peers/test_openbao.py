@@ -57,12 +57,14 @@ def peer(tmp_path_factory):
     service = driver.Service([program, "server", "-dev", "-dev-root-token-id=" + ROOT_TOKEN, "-dev-no-store-token",
                               "-dev-listen-address=127.0.0.1:%d" % port], port, tree.path("openbao.log"), tree.dir,
                              dict(os.environ, HOME=tree.dir))
-    role, secret = configure(Api(port), tree)
-    tree.settings = {"type": "vault", "url": "http://127.0.0.1:%d" % port, "allow_plain": "1", "tls_ca": tree.root,
-                     "certificate": tree.issuing, "chain": tree.root, "profile": "device", "auth": "approle",
-                     "user": role, "secret_file": tree.path("secret", secret.encode() + b"\n")}
-    yield tree
-    service.stop()
+    try:
+        role, secret = configure(Api(port), tree)
+        tree.settings = {"type": "vault", "url": "http://127.0.0.1:%d" % port, "allow_plain": "1", "tls_ca": tree.root,
+                         "certificate": tree.issuing, "chain": tree.root, "profile": "device", "auth": "approle",
+                         "user": role, "secret_file": tree.path("secret", secret.encode() + b"\n")}
+        yield tree
+    finally:
+        service.stop()
 
 
 def issue(peer, **change):

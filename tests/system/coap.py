@@ -385,8 +385,11 @@ class Conn:
         return False
 
     def alive(self):
-        """The session goes on: another request is answered."""
-        return self.exchange(self.message(GET, "/.well-known/core", query=["rt=none"])).code in (205, 404)
+        """The session goes on: another request is answered. A gateway with too much to do may say so first."""
+        end, code = time.monotonic() + self.timeout, 503
+        while code == 503 and time.monotonic() < end:
+            code = self.exchange(self.message(GET, "/.well-known/core", query=["rt=none"])).code
+        return code in (205, 404)
 
     def unique(self):
         return self.dtls.unique()

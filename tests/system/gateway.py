@@ -14,9 +14,11 @@ import threading
 BIN = os.environ.get("ENROLLD_BIN", "")
 READY_S = 30
 STOP_S = 60
+PORTS = (20000, 32000)
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:")
 ENV = dict(os.environ, ASAN_OPTIONS="abort_on_error=0:detect_leaks=1", UBSAN_OPTIONS="print_stacktrace=1")
 ENV.pop("ENROLLCTL_SOCKET", None)
+_given = set()
 
 
 def binary(name):
@@ -34,10 +36,20 @@ def run(*command, **kw):
     return done
 
 
+def _ports():
+    """Below what the system gives to outgoing connections; each worker of pytest-xdist has a part of its own."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    pairs = (PORTS[1] - PORTS[0]) // 2 // workers
+    first = PORTS[0] + 2 * pairs * number
+    return range(first, first + 2 * pairs, 2)
+
+
 def free_port():
-    """A port that is free on both families, and the next one too (HTTPS and admin)."""
+    """A port that is free on both families, and the next one too (HTTPS and admin). None is given twice."""
     while True:
-        port = random.randrange(20000, 32000, 2)
+        port = random.choice([one for one in _ports() if one not in _given])
+        _given.add(port)
         try:
             for family, host, number in ((socket.AF_INET, "127.0.0.1", port), (socket.AF_INET6, "::1", port),
                                          (socket.AF_INET, "127.0.0.1", port + 1)):

@@ -82,6 +82,13 @@ def test_init_refuses_what_it_cannot_do(tmp_path):
         assert done.stderr
 
 
+def test_a_folder_that_looks_like_a_scheme_is_a_folder(tmp_path):
+    done = run(binary("enrolld"), "--init", "site:1", cwd=tmp_path)
+    assert done.returncode == 0, done
+    done = run(binary("enrolld"), "-c", "site:1/enrolld.conf", "--check", cwd=tmp_path)
+    assert done.returncode == 0, done
+
+
 def test_the_example_file_has_no_mistakes_of_its_own(tmp_path):
     """Only the files and folders that it names are missing here."""
     text = open(os.path.join(TREE, "gateway/enrolld.conf.example")).read()

@@ -7,7 +7,9 @@ import struct
 import subprocess
 import time
 
-ATTEMPTS = 20        # at two neighbouring ports that are free
+from gateway import free_port
+
+ATTEMPTS = 5         # at two neighbouring ports that are free
 START_S = 20
 TOOL_S = 60
 RS_PW = 0x40000009   # a session that is a password, which is empty here
@@ -58,14 +60,7 @@ class Tpm:
             return ""
 
     def _start(self):
-        with socket.socket() as first:  # the control port has to be the next one
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            with socket.socket() as second:
-                try:
-                    second.bind(("127.0.0.1", port + 1))
-                except (OSError, OverflowError):
-                    return False
+        port = free_port()  # the control port has to be the next one
         self.process = subprocess.Popen(
             ["swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + self.path("state"),
              "--server", "type=tcp,bindaddr=127.0.0.1,port=%d" % port,
