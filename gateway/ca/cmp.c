@@ -295,8 +295,12 @@ judge_failure(struct cmp_exchange *x, struct err *e)
 	switch (x->sent) {
 	case CMP_NOTHING:
 		return err_ossl(e, ERR_BUG, "CMP request");
-	case CMP_NOT_SENT:
 	case CMP_STATUS:
+		/* Without a PKIMessage it is no answer to a poll: what waits there waits on, or is issued. */
+		if (x->polling && e->code == ERR_DENIED)
+			e->code = ERR_UPSTREAM;
+		return x->messages > 1 ? 1 : -1;
+	case CMP_NOT_SENT:
 		return x->messages > 1 ? 1 : -1;
 	case CMP_LOST:
 	case CMP_POLL:

@@ -301,8 +301,14 @@ static int
 ejbca_reconcile(struct ca *ca, const struct ca_request *request, const char *reference, struct ca_answer *out,
 	struct err *e)
 {
-	(void)reference;
-	return look_for(ca, request, out, e);
+	if (look_for(ca, request, out, e) != 0)
+		return -1;
+	/* The approval is there still, and sent again the request would be a second one: finalizing tells. */
+	if (out->state == CA_ABSENT && reference != NULL && reference[0] != '\0') {
+		*out = (struct ca_answer){ .state = CA_WAITING, .retry_s = WAIT_S };
+		(void)snprintf(out->reference, sizeof out->reference, "%s", reference);
+	}
+	return 0;
 }
 
 /* Without the approval's number: until the search finds something. */
@@ -317,19 +323,23 @@ poll_by_name(struct ca *ca, const struct ca_request *request, struct ca_answer *
 }
 
 /*
- * What an approval was refused for that was finalized before, by a call whose answer nobody got (the process ended):
- * there is a certificate then.
+ * It refuses to finalize. That is what it says, too, of an approval that was finalized before, by a call whose answer nobody got (the
+ * process ended): there is a certificate then. So it is believed only when a search that works finds none.
  */
-static bool
-was_finalized(struct ca *ca, const struct ca_request *request, struct ca_answer *out)
+static int
+refused(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e)
 {
 	struct ca_answer found = { 0 };
 	struct err none;
 
-	if (look_for(ca, request, &found, &none) != 0 || found.state != CA_ISSUED)
-		return false;
+	if (look_for(ca, request, &found, &none) != 0) {
+		e->code = ERR_UPSTREAM;
+		return -1;
+	}
+	if (found.state != CA_ISSUED)
+		return -1;
 	*out = found;
-	return true;
+	return 0;
 }
 
 static int
@@ -358,7 +368,7 @@ ejbca_poll(struct ca *ca, const struct ca_request *request, const char *referenc
 	if (rc != 0)
 		return rc < 0 ? -1 : remote_unknown(out, "");
 	rc = conclude(ca, request, &answer, reference, out, e);
-	return rc != 0 && e->code == ERR_DENIED && was_finalized(ca, request, out) ? 0 : rc;
+	return rc != 0 && e->code == ERR_DENIED ? refused(ca, request, out, e) : rc;
 }
 
 static int

@@ -18,6 +18,7 @@
 #define CONTENT_TYPE  "application/x-pki-message"
 #define RETRY_S       60 /* PENDING names no time */
 #define TRANSACTION   65
+#define POLLED        "polled-" /* before a transaction that was answered with PENDING, and that the server knows no more */
 
 static void
 scep_close(struct ca *ca)
@@ -293,7 +294,16 @@ ask_again(struct exchange *x, const struct ca_request *request, const char *refe
 	return converse(x, SCEP_CERT_POLL, buf_bytes(&content), reply, e);
 }
 
-/* A poll that was lost may be sent again: it asks for nothing new. */
+static bool
+is_gone(const struct scep_message *reply)
+{
+	return reply != NULL && reply->status == SCEP_FAILURE && reply->fail == SCEP_BAD_CERT_ID;
+}
+
+/*
+ * A poll that was lost may be sent again: it asks for nothing new. What HTTP refuses is refused by whoever answers there, and a server
+ * that forgets what it delivered knows nothing of it: a certificate may have gone to a poll whose answer nobody got.
+ */
 static int
 scep_poll(struct ca *ca, const struct ca_request *request, const char *reference, struct ca_answer *out, struct err *e)
 {
@@ -301,8 +311,17 @@ scep_poll(struct ca *ca, const struct ca_request *request, const char *reference
 	struct exchange x = { .ca = ca };
 	int result = ask_again(&x, request, reference, &reply, e);
 
-	if (reply != NULL)
+	if (is_gone(reply)) {
+		char polled[sizeof POLLED + SCEP_TRANSACTION_MAX];
+
+		(void)failure(&x, reply, e);
+		e->code = ERR_UPSTREAM;
+		(void)snprintf(polled, sizeof polled, POLLED "%s", x.transaction);
+		result = remote_unknown(out, polled);
+	} else if (reply != NULL)
 		result = judge(&x, reply, request, out, e);
+	else if (result < 0 && e->code == ERR_DENIED)
+		e->code = ERR_UPSTREAM;
 	if (result > 0) {
 		*out = (struct ca_answer){ .state = CA_WAITING, .retry_s = RETRY_S };
 		(void)snprintf(out->reference, sizeof out->reference, "%s", reference);
@@ -323,11 +342,12 @@ scep_reconcile(struct ca *ca, const struct ca_request *request, const char *refe
 	CLEANUP(scep_message) struct scep_message *reply = NULL;
 	struct exchange x = { .ca = ca };
 	char own[TRANSACTION];
+	bool polled = strncmp(reference, POLLED, sizeof POLLED - 1) == 0;
 	int result = name_transaction(request, own, e);
 
 	if (result == 0) /* no reference: the gateway died before it could record one */
-		result = ask_again(&x, request, reference[0] == '\0' ? own : reference, &reply, e);
-	if (reply != NULL && reply->status == SCEP_FAILURE && reply->fail == SCEP_BAD_CERT_ID)
+		result = ask_again(&x, request, reference[0] == '\0' ? own : reference + (polled ? sizeof POLLED - 1 : 0), &reply, e);
+	if (is_gone(reply) && !polled)
 		*out = (struct ca_answer){ .state = CA_ABSENT };
 	else if (reply != NULL)
 		result = judge(&x, reply, request, out, e);

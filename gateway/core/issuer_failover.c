@@ -177,6 +177,20 @@ move_all(struct moving *m, const char *ca, const char *why, struct err *e)
 	return total;
 }
 
+/* Another one, whoever it may stand in for. */
+static bool
+somebody_answers(struct issuer *issuer, const char *from)
+{
+	bool found = false;
+	size_t i;
+
+	(void)pthread_mutex_lock(&issuer->lock);
+	for (i = 0; i < issuer->lane_count && !found; i++)
+		found = strcmp(issuer->lanes[i]->ca, from) != 0 && ca_guard_state(issuer->lanes[i]->guard) == GUARD_CLOSED;
+	(void)pthread_mutex_unlock(&issuer->lock);
+	return found;
+}
+
 int64_t
 issuer_fail_over(struct issuer *issuer, const struct world *world, const char *from, struct err *e)
 {
@@ -186,7 +200,8 @@ issuer_fail_over(struct issuer *issuer, const struct world *world, const char *f
 
 	for (i = 0; i < world->config->ca_count && world->config->cas[i].failover_count == 0; i++)
 		;
-	if (i == world->config->ca_count)
+	/* Each new request comes by here while a CA is down: what is open is not read when nobody could have it. */
+	if (i == world->config->ca_count || (!is_gone(world, from) && !somebody_answers(issuer, from)))
 		return 0;
 	m = calloc(1, sizeof *m);
 	if (m == NULL)

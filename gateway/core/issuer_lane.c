@@ -11,7 +11,7 @@
 
 #define LANE_REVOCATIONS  8
 #define IDLE_S            30 /* the longest without a look: what the sweep revokes waits so long at most */
-#define SKIP_MAX          (2 * LANE_THREADS_MAX + LANE_KEPT_MAX)
+#define SKIP_MAX          (LANE_JOBS / 2 + LANE_THREADS_MAX + LANE_KEPT_MAX) /* all that begin_filling() can find */
 
 /* What is due, oldest first; read without the lock. */
 struct filling {
@@ -167,13 +167,16 @@ lane_drop_jobs(struct lane *lane)
 static void
 refused(struct lane *lane, int64_t at_s)
 {
-	if (ca_guard_state(lane->guard) == GUARD_CLOSED) {
-		wait_until(lane, at_s);
+	bool closed = ca_guard_state(lane->guard) == GUARD_CLOSED;
+
+	/* A budget may hold them up for an hour; what the store has to learn does not wait behind them. */
+	if (closed && lane_kept_due(lane) > issuer_now(lane->issuer)) {
+		wait_until(lane, at_s < lane_kept_due(lane) ? at_s : lane_kept_due(lane));
 		return;
 	}
 	lane_drop_jobs(lane);
 	lane->look = true;
-	lane->closed_s = at_s;
+	lane->closed_s = closed ? 0 : at_s;
 }
 
 /* With the lock; without it while the store works. What was taken from the store may be another lane's by the end. */
@@ -326,8 +329,10 @@ finished(struct lane *lane, int number, const struct lane_job *what, bool guarde
 		lane->doubtful = job->call == GUARD_FAILED;
 	if (job->kept != NULL)
 		lane_keep(lane, job->kept);
-	if (job->next_try_s != 0 && job->next_try_s < lane->due_s)
+	if (job->next_try_s != 0 && job->next_try_s < lane->due_s) {
 		lane->due_s = job->next_try_s;
+		(void)pthread_cond_signal(&lane->work); /* this thread may be in its next call by then */
+	}
 	if (job->over)
 		issuer_tell(issuer, job->csr_sha256);
 	(void)pthread_mutex_unlock(&issuer->lock);
@@ -395,7 +400,11 @@ do_job(struct lane *lane, int number, struct lane_job *what)
 	job.next_try_s = job.now_s + IDLE_S;
 	if (config != NULL)
 		carry_out(lane, config, world, what, &job);
-	else
+	else if (what->probe) {
+		/* Nobody is there to look at: as if it did not answer, so that the next look comes later and later. */
+		job.call = GUARD_FAILED;
+		job.next_try_s = 0;
+	} else
 		keep_for_later(lane, what, &job);
 	finished(lane, number, what, guarded, &job);
 	buf_free(&what->cert);

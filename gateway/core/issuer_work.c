@@ -100,6 +100,8 @@ step(struct work *w, enum intent_state to, int64_t next_try_s, const char *error
 
 	if (w->answer.reference[0] != '\0')
 		s.reference = w->answer.reference;
+	else if (to == INTENT_SENT) /* an earlier attempt's says nothing about this one */
+		s.reference = "";
 	if (w->intents->step(w->job->gateway->store, &s, &done, e) != 0)
 		return -1;
 	if (done)
@@ -278,6 +280,31 @@ answered(struct work *w, struct err *e)
 	return unknown(w, w->said.text, e);
 }
 
+/*
+ * Asked for, in vain. Some CAs are asked by sending the request again, so an operator's word that it was not issued, which came during
+ * this call, was about the time before it: nobody sends it before somebody has looked once more.
+ */
+static int
+still_unknown(struct work *w, const char *error, struct err *e)
+{
+	int64_t next_s = w->job->now_s + backoff_s(ISSUER_RETRY_S, w->row.tries, ISSUER_RETRY_MAX_S);
+	int result = step(w, INTENT_UNKNOWN, next_s, error, NULL, e);
+
+	if (result == 0) {
+		w->row.state = INTENT_OPEN;
+		result = step(w, INTENT_UNKNOWN, next_s, error, "ca.unknown", e);
+	}
+	return result < 0 ? -1 : 0;
+}
+
+static bool
+is_there(const struct work *w)
+{
+	struct err e;
+
+	return w->job->ca->ops->check(w->job->ca->ca, &e) == 0;
+}
+
 /* The call failed, in a way that says something about the request itself, or nothing. */
 static int
 failed(struct work *w, struct err *e)
@@ -291,12 +318,15 @@ failed(struct work *w, struct err *e)
 		w->job->outcome = CALL_REFUSED;
 		return end(w, INTENT_FAILED, "ca.refused", why->text, "ca.refused", NULL, e);
 	}
+	/* It may issue others, though it cannot tell of this one: these come first, as the oldest, and would keep the breaker open. */
+	if (!refused && w->row.state == INTENT_UNKNOWN && w->job->kept == NULL && is_there(w))
+		w->job->call = GUARD_REACHED;
 	w->job->outcome = CALL_UNAVAILABLE;
 	log_rare(LOG_LEVEL_WARN, "ca", "%s: %s", w->config->name, why->text);
 	/* ca.h: ERR_UPSTREAM says that it was not issued; of anything else that is not known. */
 	if (w->row.state == INTENT_SENT)
 		return why->code == ERR_UPSTREAM ? later(w, INTENT_OPEN, why->text, NULL, e) : unknown(w, why->text, e);
-	return later(w, w->row.state, why->text, NULL, e);
+	return w->row.state == INTENT_UNKNOWN ? still_unknown(w, why->text, e) : later(w, w->row.state, why->text, NULL, e);
 }
 
 /* 1: the CA was called; 0: it is not to be; -1. */

@@ -92,6 +92,9 @@ cmp_a_lost_poll_is_asked_again(void **state)
 	assert_int_equal(f->ops->poll(f->ca, &f->request, reference, &f->answer, &f->e), 0);
 	assert_int_equal(f->answer.state, CA_WAITING);
 	assert_string_equal(f->answer.reference, reference);
+	now_hostile(f, reply_of(404, "")); /* by whoever stands before it */
+	assert_int_equal(f->ops->poll(f->ca, &f->request, reference, &f->answer, &f->e), -1);
+	error_is(f, ERR_UPSTREAM, "404");
 	assert_int_equal(f->ops->poll(f->ca, &f->request, reference, &f->answer, &f->e), 0);
 	answer_is_issued(f);
 	assert_int_equal(f->ops->poll(f->ca, &f->request, "nonsense", &f->answer, &f->e), -1);

@@ -224,6 +224,7 @@ ejbca_polls_are_refused_lost_and_never_a_path_of_their_own(void **state)
 	struct fixture *f = *state;
 
 	open_ca(f, "ejbca", service);
+	api.others = true;
 	now_hostile(f, reply_of(400, "{\"error_message\":\"rejected by an administrator\"}"));
 	assert_int_equal(f->ops->poll(f->ca, &f->request, "12", &f->answer, &f->e), -1);
 	error_is(f, ERR_DENIED, "rejected by an administrator");
@@ -232,6 +233,34 @@ ejbca_polls_are_refused_lost_and_never_a_path_of_their_own(void **state)
 	assert_int_equal(f->answer.state, CA_UNKNOWN);
 	assert_int_equal(f->ops->poll(f->ca, &f->request, "../../x", &f->answer, &f->e), -1);
 	error_is(f, ERR_BUG, "no number");
+}
+
+/* Nobody can tell whether an earlier poll finalized it: there may be a certificate. */
+static void
+ejbca_a_refusal_to_finalize_is_not_believed_without_a_search(void **state)
+{
+	struct fixture *f = *state;
+
+	open_ca(f, "ejbca", service);
+	certify(f, api.certificate, sizeof api.certificate);
+	(void)snprintf(api.user, sizeof api.user, "%s", f->request.request_id);
+	api.blind = true;
+	now_hostile(f, reply_of(400, "{\"error_message\":\"approval was finalized\"}"));
+	assert_int_equal(f->ops->poll(f->ca, &f->request, "12", &f->answer, &f->e), -1);
+	error_is(f, ERR_UPSTREAM, "approval was finalized");
+}
+
+static void
+ejbca_an_approval_that_is_open_is_not_asked_for_once_more(void **state)
+{
+	struct fixture *f = *state;
+
+	open_ca(f, "ejbca", service);
+	api.others = true;
+	assert_int_equal(f->ops->reconcile(f->ca, &f->request, "12", &f->answer, &f->e), 0);
+	assert_int_equal(f->answer.state, CA_WAITING);
+	assert_string_equal(f->answer.reference, "12");
+	assert_true(f->answer.retry_s > 0);
 }
 
 static void
@@ -376,6 +405,8 @@ main(void)
 		ejbca_test(ejbca_certificates_of_another_key_are_left_alone_and_ours_is_unknown),
 		ejbca_test(ejbca_waits_for_an_approval_and_finalizes_it),
 		ejbca_test(ejbca_finds_what_an_earlier_poll_finalized),
+		ejbca_test(ejbca_a_refusal_to_finalize_is_not_believed_without_a_search),
+		ejbca_test(ejbca_an_approval_that_is_open_is_not_asked_for_once_more),
 		ejbca_test(ejbca_polls_are_refused_lost_and_never_a_path_of_their_own),
 		ejbca_test(ejbca_looks_for_an_approval_without_a_number_by_name),
 		ejbca_test(ejbca_finds_what_was_issued_when_the_answer_was_lost),

@@ -251,6 +251,49 @@ scep_waits_and_polls_after_a_restart(void **state)
 }
 
 static void
+scep_waits(struct fixture *f, char reference[CA_REFERENCE_MAX])
+{
+	api.wait = 1;
+	open_scep(f);
+	assert_int_equal(f->ops->issue(f->ca, &f->request, &f->answer, &f->e), 0);
+	assert_int_equal(f->answer.state, CA_WAITING);
+	(void)snprintf(reference, CA_REFERENCE_MAX, "%s", f->answer.reference);
+}
+
+static void
+scep_a_poll_that_http_refuses_is_no_refusal_of_the_request(void **state)
+{
+	struct fixture *f = *state;
+	char reference[CA_REFERENCE_MAX];
+
+	scep_waits(f, reference);
+	now_hostile(f, reply_of(403, ""));
+	assert_int_equal(f->ops->poll(f->ca, &f->request, reference, &f->answer, &f->e), -1);
+	error_is(f, ERR_UPSTREAM, "403");
+}
+
+/* The certificate went to a poll whose answer nobody got, and the server has forgotten it. */
+static void
+scep_what_waited_and_is_known_no_more_is_neither_refused_nor_absent(void **state)
+{
+	struct fixture *f = *state;
+	char reference[CA_REFERENCE_MAX];
+
+	scep_waits(f, reference);
+	api.status = SCEP_FAILURE;
+	api.fail = SCEP_BAD_CERT_ID;
+	assert_int_equal(f->ops->poll(f->ca, &f->request, reference, &f->answer, &f->e), 0);
+	assert_int_equal(f->answer.state, CA_UNKNOWN);
+	error_is(f, ERR_UPSTREAM, "badCertId");
+	(void)snprintf(reference, sizeof reference, "%s", f->answer.reference);
+	assert_int_equal(f->ops->reconcile(f->ca, &f->request, reference, &f->answer, &f->e), -1);
+	error_is(f, ERR_UPSTREAM, "badCertId");
+	api.status = SCEP_SUCCESS;
+	assert_int_equal(f->ops->reconcile(f->ca, &f->request, reference, &f->answer, &f->e), 0);
+	answer_is_issued(f);
+}
+
+static void
 scep_finds_what_a_lost_answer_left(void **state)
 {
 	struct fixture *f = *state;
@@ -414,6 +457,8 @@ main(void)
 		scep_test(scep_sends_the_devices_request_and_asks_about_the_server_once),
 		scep_test(scep_signs_by_the_configured_certificate),
 		scep_test(scep_waits_and_polls_after_a_restart),
+		scep_test(scep_a_poll_that_http_refuses_is_no_refusal_of_the_request),
+		scep_test(scep_what_waited_and_is_known_no_more_is_neither_refused_nor_absent),
 		scep_test(scep_finds_what_a_lost_answer_left),
 		scep_test(scep_refusals_are_told_apart),
 		scep_test(scep_in_trouble_is_told_apart),

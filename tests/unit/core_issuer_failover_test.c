@@ -91,7 +91,7 @@ one_request_alone_does_not_wait_for_others_to_fail(void **state)
 	first_is_down(r, 1);
 	for (i = 1; i < GUARD_FAILURES; i++) {
 		fake_lock();
-		while (fake.checks < i)
+		while (fake.issues + fake.checks < i + 1) /* the request's own second try may come before a look */
 			(void)pthread_cond_wait(&fake.changed, &fake.lock);
 		fake_unlock();
 		later_s(ISSUER_LOOK_S);
@@ -216,6 +216,46 @@ what_waits_for_a_ca_that_was_taken_out_goes_to_its_labels(void **state)
 		" AND detail_json ->> 'from' = 'vanished' AND detail_json ->> 'to' = 'issuing'"), 1);
 }
 
+/* As one does with a CA that is dead. */
+static void
+a_ca_that_is_taken_out_while_its_breaker_is_open_is_looked_at_seldom(void **state)
+{
+	struct rig *r = *state;
+	struct issuer *issuer;
+	enum guard_state guard = GUARD_CLOSED;
+	bool looked = false;
+	int64_t at_s = 0;
+	size_t i, kept;
+
+	issuer_load(r, "wait = \"0s\"; calls = 1; ");
+	fake_will(fake.issue, DOWN);
+	issuer_open(r);
+	issuer = r->gateway.issuer;
+	for (i = 0; i < GUARD_FAILURES; i++) {
+		rig_new_csr(r);
+		ask(r, ERR_PENDING);
+	}
+	while (guard != GUARD_OPEN)
+		assert_true(issuer_guard_state(issuer, "issuing", &guard));
+	(void)pthread_mutex_lock(&issuer->lock);
+	(void)snprintf(r->world->config->cas[0].name, sizeof r->world->config->cas[0].name, "renamed");
+	(void)pthread_mutex_unlock(&issuer->lock);
+	later_s(GUARD_BACKOFF_S);
+	issuer_wake(issuer, NULL);
+	while (!looked) {
+		(void)pthread_mutex_lock(&issuer->lock);
+		looked = issuer->lanes[0]->probe_s == fake.now_s + ISSUER_LOOK_S && ca_guard_state(issuer->lanes[0]->guard) == GUARD_OPEN;
+		(void)pthread_mutex_unlock(&issuer->lock);
+	}
+	(void)pthread_mutex_lock(&issuer->lock);
+	kept = issuer->lanes[0]->kept_count;
+	looked = !ca_guard_enter(issuer->lanes[0]->guard, false, fake.now_s, &at_s);
+	(void)pthread_mutex_unlock(&issuer->lock);
+	/* Its open requests were left alone; the look itself leaves nothing, and is not made again at once. */
+	assert_true(kept <= GUARD_FAILURES);
+	assert_true(looked);
+}
+
 static void
 a_refusal_is_an_answer_and_nobody_else_is_asked(void **state)
 {
@@ -274,6 +314,7 @@ main(void)
 		test(with_nobody_to_stand_in_they_wait),
 		test(a_name_that_is_no_ca_any_more_is_passed_over),
 		test(what_waits_for_a_ca_that_was_taken_out_goes_to_its_labels),
+		test(a_ca_that_is_taken_out_while_its_breaker_is_open_is_looked_at_seldom),
 		test(a_refusal_is_an_answer_and_nobody_else_is_asked),
 		test(the_one_that_issued_is_told_of_the_revocation),
 		test(one_that_is_reached_and_still_fails_costs_one_call),

@@ -43,6 +43,38 @@ a_certificate_that_could_not_be_recorded_is_kept_and_nobody_is_asked_again(void 
 	assert_memory_equal(r->result.cert.at, fake.made.at, fake.made.len);
 }
 
+static void
+a_certificate_that_is_kept_does_not_wait_behind_the_budget(void **state)
+{
+	struct rig *r = *state;
+	const struct lane *lane;
+	size_t i, taken = 0;
+
+	issuer_load(r, "wait = \"0s\"; calls = 1; budget = 1; ");
+	r->ops.record = record_sometimes;
+	refusals = 0;
+	record_down = true;
+	issuer_open(r);
+	lane = r->gateway.issuer->lanes[0];
+	ask(r, ERR_PENDING);
+	while (refusals == 0)
+		(void)sched_yield();
+	for (i = 0; i < 3; i++) {
+		rig_new_csr(r);
+		ask(r, ERR_PENDING);
+	}
+	while (taken == 0) {
+		(void)pthread_mutex_lock(&r->gateway.issuer->lock);
+		taken = lane->count;
+		(void)pthread_mutex_unlock(&r->gateway.issuer->lock);
+	}
+	record_down = false;
+	later_s(ISSUER_STORE_S); /* far less than a minute */
+	issuer_wake(r->gateway.issuer, NULL);
+	await(r, "SELECT count(*) FROM intent WHERE state = 4", 1);
+	assert_int_equal(fake.issues, 1);
+}
+
 static int (*end_really)(struct store *store, const struct intent_end *end, bool *done, struct err *e);
 static _Atomic bool end_down;
 
@@ -113,6 +145,45 @@ one_that_comes_after_an_operator_gave_it_up_is_revoked_there(void **state)
 	assert_int_equal(rig_number(r, "SELECT count(*) FROM request WHERE reason = 'ca.resolved'"), 1);
 }
 
+/* An operator says that it was not issued, while asking for it issues it, and that answer is lost, too. */
+static int
+reconcile_crossed(struct ca *ca, const struct ca_request *request, const char *reference, struct ca_answer *out, struct err *e)
+{
+	struct rig *r = rig_of_reconcile;
+	struct intent_step absent = { .id = 1, .from = INTENT_UNKNOWN, .to = INTENT_OPEN, .next_try_s = NOW, .actor = "operator:test",
+		.audit = "ca.resolved", .now_s = NOW };
+	bool done = false;
+
+	assert_int_equal(r->ops.intents->step(r->gateway.store, &absent, &done, e), 0);
+	fake_will(fake.reconcile, LOSE);
+	assert_int_equal(fake_reconcile(ca, request, reference, out, e), 0);
+	return err_set(e, ERR_UPSTREAM, "no answer");
+}
+
+static void
+an_operators_word_that_crossed_a_lost_answer_is_asked_for_again(void **state)
+{
+	struct rig *r = *state;
+
+	rig_of_reconcile = r;
+	r->ca_ops.reconcile = reconcile_crossed;
+	issuer_open_idle(r);
+	ask(r, ERR_PENDING);
+	fake_will(fake.issue, LOSE_UNSENT);
+	assert_int_equal(step_all(r), 1);
+	fake_will(fake.issue, ISSUE);
+	later_s(ISSUER_RETRY_MAX_S);
+	assert_int_equal(step_all(r), 1);
+	assert_int_equal(fake.made_count, 1);
+	assert_int_equal(intents_in(r, INTENT_UNKNOWN), 1);
+	r->ca_ops.reconcile = fake_reconcile;
+	fake_will(fake.reconcile, SAME_AGAIN);
+	later_s(ISSUER_RETRY_MAX_S);
+	assert_int_equal(step_all(r), 1);
+	assert_int_equal(fake.made_count, 1);
+	ask(r, ERR_NONE);
+}
+
 static void
 who_only_asks_and_is_refused_does_not_take_it_for_refused(void **state)
 {
@@ -154,6 +225,49 @@ not_issued_is_believed_when_what_was_sent_has_settled(void **state)
 	assert_int_equal(step_all(r), 1);
 	assert_int_equal(fake.made_count, 1);
 	ask(r, ERR_NONE);
+}
+
+/* A breaker that opened for these would be kept open by them: they are the oldest, and come first. */
+static void
+a_ca_that_answers_and_cannot_tell_is_not_down(void **state)
+{
+	struct rig *r = *state;
+	struct issuer_job job = { .gateway = &r->gateway, .world = r->world, .ca = &r->world->cas[0], .intent_id = 1,
+		.now_s = NOW + ISSUER_RETRY_MAX_S };
+	struct err e = { 0 };
+
+	issuer_open_idle(r);
+	ask(r, ERR_PENDING);
+	fake_will(fake.issue, LOSE_UNSENT);
+	fake_will(fake.reconcile, DOWN);
+	assert_int_equal(step_all(r), 1);
+	assert_int_equal(issuer_carry_out(&job, &e), 0);
+	assert_int_equal(fake.reconciles, 1);
+	assert_int_equal(job.call, GUARD_REACHED);
+	fake.check_down = true;
+	assert_int_equal(issuer_carry_out(&job, &e), 0);
+	assert_int_equal(job.call, GUARD_FAILED);
+	assert_int_equal(intents_in(r, INTENT_UNKNOWN), 1);
+}
+
+/* What is known of the attempt before would be taken for this one's, should the process end now. */
+static void
+what_is_sent_again_begins_without_the_reference_of_the_first_time(void **state)
+{
+	struct rig *r = *state;
+
+	issuer_open_idle(r);
+	ask(r, ERR_PENDING);
+	fake_will(fake.issue, LOSE_UNSENT);
+	assert_int_equal(step_all(r), 1);
+	assert_int_equal(rig_number(r, "SELECT reference = 'ref-1' FROM intent"), 1);
+	fake_will(fake.reconcile, ABSENT);
+	later_s(ISSUER_RETRY_MAX_S);
+	assert_int_equal(step_all(r), 1);
+	fake_will(fake.issue, DOWN);
+	assert_int_equal(step_all(r), 1);
+	assert_int_equal(fake.issues, 2);
+	assert_int_equal(rig_number(r, "SELECT reference = '' FROM intent"), 1);
 }
 
 /* The same as a lane that took it from the store before it went to another. */
@@ -284,10 +398,14 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(a_certificate_that_could_not_be_recorded_is_kept_and_nobody_is_asked_again),
+		test(a_certificate_that_is_kept_does_not_wait_behind_the_budget),
 		test(a_quarantine_that_could_not_be_recorded_is_kept),
 		test(one_that_comes_after_an_operator_gave_it_up_is_revoked_there),
+		test(an_operators_word_that_crossed_a_lost_answer_is_asked_for_again),
 		test(who_only_asks_and_is_refused_does_not_take_it_for_refused),
 		test(not_issued_is_believed_when_what_was_sent_has_settled),
+		test(a_ca_that_answers_and_cannot_tell_is_not_down),
+		test(what_is_sent_again_begins_without_the_reference_of_the_first_time),
 		test(one_that_went_to_another_ca_is_not_sent_by_the_first),
 		test(one_that_goes_to_another_ca_at_the_last_moment_is_not_sent_by_the_first),
 		test(a_limit_gets_back_what_the_ca_refused),

@@ -25,6 +25,18 @@ hold(bool held)
 	fake_unlock();
 }
 
+/* The clock stands still until then: it would open as of a later time, and stay open. */
+static void
+await_open_breaker(struct rig *r)
+{
+	enum guard_state guard = GUARD_CLOSED;
+
+	while (guard != GUARD_OPEN) {
+		assert_true(issuer_guard_state(r->gateway.issuer, "issuing", &guard));
+		(void)sched_yield();
+	}
+}
+
 /* The intent is over: a ticket tells it. */
 static void
 await_end(struct rig *r, const char *sql, int64_t wanted)
@@ -167,6 +179,7 @@ after_an_outage_devices_are_served_oldest_first(void **state)
 		ask(r, ERR_PENDING);
 	}
 	await_calls(&fake.issues, GUARD_FAILURES);
+	await_open_breaker(r);
 	fake_will(fake.issue, ISSUE);
 	fake_lock();
 	calls = fake.issues; /* the breaker is open: nothing more comes while the clock stands still */
@@ -212,7 +225,6 @@ static void
 nobody_waits_for_a_ca_whose_breaker_is_open(void **state)
 {
 	struct rig *r = *state;
-	enum guard_state guard = GUARD_CLOSED;
 	CLEANUP(buf) struct buf text = { 0 };
 	size_t i;
 
@@ -224,8 +236,7 @@ nobody_waits_for_a_ca_whose_breaker_is_open(void **state)
 		ask(r, ERR_PENDING);
 	}
 	await_calls(&fake.issues, GUARD_FAILURES);
-	while (guard != GUARD_OPEN)
-		assert_true(issuer_guard_state(r->gateway.issuer, "issuing", &guard));
+	await_open_breaker(r);
 	r->world->config->cas[0].wait_s = 86400; /* the test would not come to its end */
 	rig_new_csr(r);
 	ask(r, ERR_PENDING);
