@@ -124,6 +124,7 @@ struct lane {
 	int64_t probe_s;                /* and it was looked at: not again before */
 	bool moving;                    /* a thread gives what is open to other CAs */
 	int64_t move_s;                 /* when to see whether others could have it; 0: no need */
+	int64_t filled_s;               /* when jobs was read */
 	int64_t due_s;                  /* nothing is due before */
 	int64_t closed_s;               /* the breaker lets nobody through before */
 	int64_t calls[CALL_COUNT];

@@ -96,7 +96,7 @@ begin_filling(struct lane *lane, struct filling *f)
 	lane->filling = true;
 	lane->look = false;
 	f->hurry = lane->hurry;
-	f->now_s = issuer_now(lane->issuer);
+	f->now_s = lane->filled_s = issuer_now(lane->issuer);
 	lane->due_s = f->now_s + IDLE_S;
 	f->count = lane_take_kept(lane, f->now_s, f->jobs, LANE_JOBS / 2);
 	f->skip_count = 0;
@@ -168,10 +168,11 @@ static void
 refused(struct lane *lane, int64_t at_s)
 {
 	bool closed = ca_guard_state(lane->guard) == GUARD_CLOSED;
+	int64_t again_s = lane->filled_s + IDLE_S < lane_kept_due(lane) ? lane->filled_s + IDLE_S : lane_kept_due(lane);
 
-	/* A budget may hold them up for an hour; what the store has to learn does not wait behind them. */
-	if (closed && lane_kept_due(lane) > issuer_now(lane->issuer)) {
-		wait_until(lane, at_s < lane_kept_due(lane) ? at_s : lane_kept_due(lane));
+	/* A budget may hold them up for an hour: what the store has to learn, and revocations, which it lists first, do not wait behind them. */
+	if (closed && !lane->look && again_s > issuer_now(lane->issuer)) {
+		wait_until(lane, at_s < again_s ? at_s : again_s);
 		return;
 	}
 	lane_drop_jobs(lane);

@@ -75,6 +75,33 @@ a_certificate_that_is_kept_does_not_wait_behind_the_budget(void **state)
 	assert_int_equal(fake.issues, 1);
 }
 
+static void
+a_revocation_does_not_wait_behind_the_budget(void **state)
+{
+	struct rig *r = *state;
+	const struct lane *lane;
+	size_t i, taken = 0;
+
+	issuer_load(r, "wait = \"0s\"; calls = 1; budget = 1; ");
+	issuer_open(r);
+	lane = r->gateway.issuer->lanes[0];
+	ask(r, ERR_PENDING);
+	await(r, "SELECT count(*) FROM intent WHERE state = 4", 1);
+	for (i = 0; i < 3; i++) {
+		rig_new_csr(r);
+		ask(r, ERR_PENDING);
+	}
+	while (taken == 0) {
+		(void)pthread_mutex_lock(&r->gateway.issuer->lock);
+		taken = lane->count;
+		(void)pthread_mutex_unlock(&r->gateway.issuer->lock);
+	}
+	rig_revoke(r, 1);
+	issuer_wake(r->gateway.issuer, NULL);
+	await(r, "SELECT count(*) FROM ca_revocation WHERE state = 1", 1);
+	assert_int_equal(fake.issues, 1);
+}
+
 static int (*end_really)(struct store *store, const struct intent_end *end, bool *done, struct err *e);
 static _Atomic bool end_down;
 
@@ -399,6 +426,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		test(a_certificate_that_could_not_be_recorded_is_kept_and_nobody_is_asked_again),
 		test(a_certificate_that_is_kept_does_not_wait_behind_the_budget),
+		test(a_revocation_does_not_wait_behind_the_budget),
 		test(a_quarantine_that_could_not_be_recorded_is_kept),
 		test(one_that_comes_after_an_operator_gave_it_up_is_revoked_there),
 		test(an_operators_word_that_crossed_a_lost_answer_is_asked_for_again),
