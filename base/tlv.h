@@ -1,18 +1,32 @@
 /*
- * tlv.h - the outline of DER, in place: without a copy, a tree or a decoder.
+ * tlv.h - strict DER (X.690) element by element, in place: for structures whose octets are compared, hashed or kept as they came.
  *
- * For octets that are compared or hashed as they are. What they mean is for OpenSSL's templates.
+ * One-octet tags and definite, shortest lengths of up to three octets only; the rest is malformed. Nothing is copied. What the
+ * octets mean is for OpenSSL's templates.
  */
 #ifndef BASE_TLV_H
 #define BASE_TLV_H
 
 #include "base/bytes.h"
+#include "base/der.h"
+
+struct tlv {
+	uint8_t tag;
+	struct bytes contents;
+	struct bytes whole; /* tag and length too */
+};
+
+/* The next element. False: the cursor has failed, and *out is untouched. */
+bool tlv_next(struct cursor *c, struct tlv *out);
+/* The next element if it has this tag; otherwise the cursor fails. */
+bool tlv_expect(struct cursor *c, uint8_t tag, struct tlv *out);
+/* A cursor over the contents of the one element that in is; a failed cursor if it is not that. */
+struct cursor tlv_only(struct bytes in, uint8_t tag);
 
 /*
- * Takes the value at the front of *from, when its identifier octet is that (base/der.h names them): its contents, and
- * all of it. A definite length in as few octets as it takes (X.690, section 10.1), inside *from. False: something else is
- * there, and nothing is touched. contents and all may be NULL.
+ * Takes the element at the front of *from, when it has this tag: its contents, and all of it. contents and all may be NULL. False:
+ * something else is there, and nothing is touched.
  */
-bool tlv_take(struct bytes *from, uint8_t identifier, struct bytes *contents, struct bytes *all);
+bool tlv_take(struct bytes *from, uint8_t tag, struct bytes *contents, struct bytes *all);
 
 #endif

@@ -1,9 +1,9 @@
 #include <openssl/objects.h>
 #include <string.h>
 
+#include "base/tlv.h"
 #include "policy/attest/credential.h"
 #include "policy/attest/spki.h"
-#include "policy/attest/tlv.h"
 
 #define EK_RSA_BITS_MIN 2048
 

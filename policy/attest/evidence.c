@@ -5,7 +5,7 @@
 
 #include <openssl/objects.h>
 
-#include "policy/attest/tlv.h"
+#include "base/tlv.h"
 
 #define OID_OCTETS_MAX 32 /* of an OID's contents; a UUID under 2.25 has 20 */
 

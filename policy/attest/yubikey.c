@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/tlv.h"
 #include "policy/attest/leaf.h"
-#include "policy/attest/tlv.h"
 
 #define OID_FIRMWARE    "1.3.6.1.4.1.41482.3.3" /* three octets, as they are */
 #define OID_SERIAL      "1.3.6.1.4.1.41482.3.7" /* an INTEGER */
