@@ -196,7 +196,73 @@ class Scepserver(Ca):
                          "certificate": ca, "auth": "legacy"}
 
 
-CAS = [Cfssl, Enrolld, Scepserver, StepCa]
+class Documented(Ca):
+    """
+    A server of the documented API in Python, in a process of its own, because the real one is not to be had: its rate says what
+    the connector costs beside it, not what such a CA does.
+    """
+    program = package = None
+
+    def start(self):
+        import driver
+        self.tree = tree = driver.Hierarchy(self.dir)
+        told, tell = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(told)
+            os.sched_setaffinity(0, {int(CA_CORE)})
+            server = self.serve_api(tree)
+            os.write(tell, json.dumps({"port": server.port, "secret": self.secret_of(server)}).encode())
+            os.close(tell)
+            signal.pause()
+            os._exit(0)
+        os.close(tell)
+        with os.fdopen(told) as lines:
+            up = json.loads(lines.read())
+        self.settings = dict(type=self.name, url="https://127.0.0.1:%d" % up["port"], tls_ca=tree.root, certificate=tree.issuing,
+                             chain=[tree.root], secret_file=tree.path("secret", up["secret"].encode()), **self.own(tree))
+
+    def stop(self):
+        os.kill(self.pid, signal.SIGTERM)
+        os.waitpid(self.pid, 0)
+
+
+class Vault(Documented):
+    name = "vault"
+    profile = {"subject": "CN={tag},O={owner}"}
+
+    def serve_api(self, tree):
+        from vault_server import VaultServer
+        return VaultServer(tree, organization=self.bench.owner)
+
+    @staticmethod
+    def secret_of(server):
+        return server.token
+
+    @staticmethod
+    def own(_):
+        return {"profile": "device", "auth": "token"}
+
+
+class Ejbca(Documented):
+    name = "ejbca"
+    profile = {"san": []}  # names are the request's
+
+    def serve_api(self, tree):
+        from ejbca_server import EjbcaServer
+        return EjbcaServer(tree, clients=tree.root)
+
+    @staticmethod
+    def secret_of(_):
+        return os.urandom(16).hex()
+
+    @staticmethod
+    def own(tree):
+        return {"profile": "DEVICE", "end_entity_profile": "DEVICE_EE", "authority": "Plant CA", "client_cert": tree.server,
+                "client_key": tree.server_key_file}
+
+
+CAS = [Cfssl, Enrolld, Scepserver, StepCa, Vault, Ejbca]
 
 
 def through(bench, ca):
@@ -286,6 +352,7 @@ def run(bench, rounds, count, only=()):
     bench.makers = (SimpleNamespace(name="acme", pem=str(bench.dir / "factory/manufacturer/root.pem")),)
     rows = (bench.dir / "factory/assets.csv").read_text().splitlines()[1:DEVICES + 1]
     tags = [line.split(",", 1)[0] for line in rows]
+    bench.owner = rows[0].split(",")[1]  # tag,owner,...
     print(f"\n{'connectors':30}{'per s':>8}{'ratio':>7}{'p50 ms':>9}{'p99 ms':>9}{'CA ms':>10}{'CA busy%':>9}{'gateway ms':>12}"
           "  spread", flush=True)
     results = {}

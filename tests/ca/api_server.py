@@ -57,6 +57,11 @@ class Authority:
         return bool(found)
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 64  # whose handshake comes later waits here, not a second for its next SYN
+    daemon_threads = True
+
+
 class ApiServer(Authority):
     """answer(method, path, headers, document) of a subclass gives (status, document)."""
 
@@ -73,8 +78,7 @@ class ApiServer(Authority):
         if clients is not None:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(clients)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", 0), Handler)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_port
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -88,6 +92,7 @@ class ApiServer(Authority):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one segment
     api = None
 
     def log_message(self, *args):
