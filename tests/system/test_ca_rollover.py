@@ -367,6 +367,7 @@ def test_a_certificate_goes_out_with_the_chain_of_its_own_generation(roll, gw, a
     roll.reload()
     orphan = est.enroll(gw, request, device, label="chain").certs()
     assert orphan[0] == first[0] and set(orphan[1:]) == set(roll.new.chain), "that entry is gone; the label's is there"
+    gw.wait_log(r"(?:result=replayed[\s\S]*?){4}")
     log = [line for line in gw.log.splitlines() if " enroll " in line and "result=replayed" in line]
     assert len(log) == 4 and all("ca=issuing" in line for line in log)
 
