@@ -321,6 +321,7 @@ proof_rule(enum est_csr_mode mode)
 		return EST_PROOF_MD5;
 	case EST_CSR_PROVEN:
 	case EST_CSR_IGNORE_KEY:
+	case EST_CSR_STORED:
 		break;
 	}
 	return EST_PROOF_SHA2;
@@ -348,7 +349,7 @@ prove(struct est_csr *csr, const CSR_OUTER *outer, enum est_csr_mode mode, const
 		return -1;
 	key.key = csr->key;
 	key.kind = csr->facts.kind;
-	if (est_proof_check(string_bytes(outer->info), outer->algorithm, string_bytes(outer->signature), &key,
+	if (mode != EST_CSR_STORED && est_proof_check(string_bytes(outer->info), outer->algorithm, string_bytes(outer->signature), &key,
 		    proof_rule(mode), e) != 0)
 		return -1;
 	return sha256(csr->spki, csr->spki_sha256, e);

@@ -44,6 +44,8 @@ enum est_csr_mode {
 	   know nothing else. What they prove is possession, which a collision does not help to forge. */
 	EST_CSR_PROVEN_SHA1,
 	EST_CSR_PROVEN_MD5,
+	/* As PROVEN, but the signature is not looked at: for octets that were proven when they were stored. */
+	EST_CSR_STORED,
 };
 
 /*

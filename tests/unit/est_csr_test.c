@@ -430,6 +430,27 @@ est_csr_refuses_a_key_identifier_that_is_empty_doubled_or_of_another_type(void *
 	assert_attributes_refused(&attributes, ERR_LIMIT);
 }
 
+/* The store's own: proven when they came. All else about them is looked at as ever. */
+static void
+est_csr_takes_a_signature_for_good_in_what_was_stored_only(void **state)
+{
+	CLEANUP(est_csr) struct est_csr *good = NULL;
+	CLEANUP(est_csr) struct est_csr *csr = NULL;
+	struct buf der = { 0 };
+	struct err e;
+
+	(void)state;
+	make_request(&der, key, NULL);
+	good = parsed(buf_bytes(&der));
+	der.at[der.len - 1] ^= 1;
+	assert_refused(buf_bytes(&der), EST_CSR_PROVEN, ERR_UNAUTHENTIC);
+	assert_int_equal(est_csr_parse(buf_bytes(&der), EST_CSR_STORED, &csr, &e), 0);
+	assert_memory_equal(csr->spki_sha256, good->spki_sha256, sizeof csr->spki_sha256);
+	assert_int_equal(csr->facts.kind, good->facts.kind);
+	assert_refused(bytes_of(der.at, der.len - 1), EST_CSR_STORED, ERR_MALFORMED);
+	buf_free(&der);
+}
+
 /* RFC 7030, section 4.4.1: "the server MUST ignore the public key values and signature in the CSR". */
 static void
 est_csr_ignores_key_and_signature_when_asked_to(void **state)
@@ -486,6 +507,7 @@ main(void)
 		cmocka_unit_test(est_csr_refuses_more_attributes_than_the_limit),
 		cmocka_unit_test(est_csr_reads_both_key_identifiers),
 		cmocka_unit_test(est_csr_refuses_a_key_identifier_that_is_empty_doubled_or_of_another_type),
+		cmocka_unit_test(est_csr_takes_a_signature_for_good_in_what_was_stored_only),
 		cmocka_unit_test(est_csr_ignores_key_and_signature_when_asked_to),
 		cmocka_unit_test(est_csr_free_accepts_null),
 	};
