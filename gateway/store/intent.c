@@ -86,7 +86,7 @@ intent_make(struct tx *tx, const struct store_outcome *o, int64_t request_id, st
 	(void)snprintf(name, sizeof name, "gw-%lld-%lld", (long long)request_id, (long long)number);
 	q = query_of(tx->conn,
 		"INSERT INTO intent (request_id, number, ca, ca_request_id, spec_json, spki, key_kind, created_s, updated_s,"
-		" next_try_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8)");
+		" next_try_s, state, tries) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8, ?9, ?9)");
 	query_int(&q, request_id);
 	query_int(&q, number);
 	query_text_cut(&q, o->intent->ca, INTENT_NAME_MAX);
@@ -95,8 +95,11 @@ intent_make(struct tx *tx, const struct store_outcome *o, int64_t request_id, st
 	query_blob(&q, o->intent->spki);
 	query_int(&q, o->intent->key_kind);
 	query_int(&q, o->now_s);
+	query_int(&q, o->intent->sent ? INTENT_SENT : INTENT_OPEN);
 	if (query_run(&q, e) != 0)
 		return -1;
+	if (o->intent->id != NULL)
+		*o->intent->id = sqlite3_last_insert_rowid(tx->conn->db);
 	return o->intent->instead_of == NULL ? 0 : tell_instead(tx, o, request_id, name, e);
 }
 
@@ -435,5 +438,6 @@ const struct intent_ops intent_sqlite = {
 	.end = intent_end_write,
 	.move = intent_move_write,
 	.adopt = intent_adopt,
+	.revocation_begin = intent_revocation_begin,
 	.revocation_step = intent_revocation_step,
 };

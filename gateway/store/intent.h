@@ -5,8 +5,10 @@
  * the transaction that records the request as PENDING (store_outcome.intent), and done in the one that records the
  * certificate (store_outcome.intent_id), so that no crash loses either. A request has at most one that is not over.
  *
- * Revocations that have to reach such a CA are a queue of their own: a certificate that came by an intent
- * enters it in the very transaction that revokes it here, whatever revoked it.
+ * What such a CA has to hear of its certificates is a queue of its own: a certificate that came by an intent
+ * enters it in the very transaction that revokes it here, holds it, or lifts its hold, whatever did. A row says what the certificate
+ * is to be there, and what the CA was told last; what is told is the difference. So a hold that was lifted before anybody
+ * called is never told, and a revocation ends whatever was told before it.
  */
 #ifndef GATEWAY_STORE_INTENT_H
 #define GATEWAY_STORE_INTENT_H
@@ -42,6 +44,8 @@ struct intent_new {
 	const char *spec_json; /* what was approved */
 	struct bytes spki;
 	int key_kind;          /* enum key_kind */
+	bool sent;             /* SENT at once, since somebody calls as soon as it is committed; else OPEN */
+	int64_t *id;           /* filled; NULL: nobody wants to know */
 };
 
 struct intent_row {
@@ -118,10 +122,19 @@ struct intent_move {
 	int64_t now_s;
 };
 
+/* What a certificate is to be at its CA: numbers of enum cert_status. */
+enum upstream {
+	UPSTREAM_GOOD = 0,
+	UPSTREAM_REVOKED,
+	UPSTREAM_HELD,
+	UPSTREAM_UNSURE,       /* told only: a hold or its end may have been told, and how the CA took it is not known */
+};
+
 struct revocation_row {
 	int64_t id;
 	char ca[INTENT_NAME_MAX];
 	char serial[SERIAL_HEX_MAX];
+	enum upstream wanted, told;
 	char reason[48];       /* as the certificate's row says; "quarantined" for one that was never let out */
 	int64_t cert_id;       /* 0: never let out */
 	int64_t created_s, next_try_s, tries;
@@ -132,6 +145,8 @@ typedef bool (*revocation_cb)(void *arg, const struct revocation_row *row, struc
 enum revocation_end { REVOCATION_LATER = 0, REVOCATION_DONE, REVOCATION_IMPOSSIBLE };
 struct revocation_step {
 	int64_t id;
+	enum upstream wanted;  /* what it was about. When something else is wanted by now, that is due at once */
+	enum upstream told;    /* LATER and IMPOSSIBLE: what the CA takes it for; DONE: it is wanted */
 	enum revocation_end to;
 	const char *error;     /* NULL: "" */
 	int64_t next_try_s, now_s;
@@ -139,7 +154,9 @@ struct revocation_step {
 
 struct intent_counts {
 	int64_t in_state[INTENT_UNKNOWN + 1]; /* OPEN to UNKNOWN; those that are over are not counted */
-	int64_t revocations;                  /* that wait */
+	/* Certificates whose CA has to be told, by what; they wait. */
+	int64_t revocations, holds, releases;
+	int64_t unheld;                       /* on hold here, and good there: their CA cannot hold them */
 };
 
 /* Errors as in store.h. Lookups give 1 with *out, 0 when there is none, -1. */
@@ -154,7 +171,7 @@ struct intent_ops {
 	/* When something of this CA is due next, intent or revocation: 1 with *at_s, 0 nothing waits, -1. */
 	int (*next)(struct store_read *, const char *ca, int64_t *at_s, struct err *);
 	int (*counts)(struct store_read *, const char *ca, struct intent_counts *out, struct err *);
-	/* Revocations that are due, oldest first. 0 or -1. */
+	/* What is due to be told, oldest first. 0 or -1. */
 	int (*revocations)(struct store_read *, const char *ca, int64_t due_s, int limit, revocation_cb, void *,
 		struct err *);
 	/* 0 or -1; *done: whether it was. */
@@ -164,6 +181,9 @@ struct intent_ops {
 	int (*move)(struct store *, const struct intent_move *, size_t *moved, struct err *);
 	/* At start: what a former life was sending is UNKNOWN. *count: how many. */
 	int (*adopt)(struct store *, int64_t now_s, int64_t *count, struct err *);
+	/* Before a hold or its end is told: it is UPSTREAM_UNSURE from here on, so that a crash forgets nothing. 0 or -1; *done: false,
+	   something else is wanted by now. A revocation needs none: it is final, and told until it is done. */
+	int (*revocation_begin)(struct store *, int64_t id, enum upstream wanted, bool *done, struct err *);
 	int (*revocation_step)(struct store *, const struct revocation_step *, struct err *);
 };
 

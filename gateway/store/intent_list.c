@@ -108,16 +108,31 @@ intent_next(struct store_read *read, const char *ca, int64_t *at_s, struct err *
 }
 
 static int
-count_revocations(struct store_read *read, const char *ca, int64_t *out, struct err *e)
+count_unheld(struct store_read *read, const char *ca, int64_t *out, struct err *e)
 {
 	CLEANUP(query) struct query q =
-		query_of(&read->conn, "SELECT count(*) FROM ca_revocation WHERE state = 0 AND ca = ?1");
+		query_of(&read->conn, "SELECT count(*) FROM ca_revocation WHERE state = 2 AND wanted = 2 AND ca = ?1");
 
 	query_text(&q, ca);
 	if (query_row(&q, e) != 1)
 		return -1;
 	*out = query_get_int(&q);
 	return 0;
+}
+
+static int
+count_revocations(struct store_read *read, const char *ca, struct intent_counts *out, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(&read->conn,
+		"SELECT sum(wanted = 1), sum(wanted = 2), sum(wanted = 0) FROM ca_revocation WHERE state = 0 AND ca = ?1");
+
+	query_text(&q, ca);
+	if (query_row(&q, e) != 1)
+		return -1;
+	out->revocations = query_get_int(&q);
+	out->holds = query_get_int(&q);
+	out->releases = query_get_int(&q);
+	return count_unheld(read, ca, &out->unheld, e);
 }
 
 int
@@ -134,7 +149,7 @@ intent_counts(struct store_read *read, const char *ca, struct intent_counts *out
 
 		out->in_state[state] = query_get_int(&q);
 	}
-	return rc < 0 ? -1 : count_revocations(read, ca, &out->revocations, e);
+	return rc < 0 ? -1 : count_revocations(read, ca, out, e);
 }
 
 int
@@ -143,7 +158,7 @@ intent_revocations(struct store_read *read, const char *ca, int64_t due_s, int l
 {
 	CLEANUP(query) struct query q = query_of(&read->conn,
 		"SELECT v.id, v.ca, v.serial, v.reason, v.certificate_id, v.created_s, v.next_try_s, v.tries, v.error,"
-		" coalesce(v.cert, d.der) FROM ca_revocation v LEFT JOIN certificate_der d ON d.id = v.certificate_id"
+		" v.wanted, v.told, coalesce(v.cert, d.der) FROM ca_revocation v LEFT JOIN certificate_der d ON d.id = v.certificate_id"
 		" WHERE v.state = 0 AND v.ca = ?1 AND v.next_try_s <= ?2 ORDER BY v.id LIMIT ?3");
 	struct revocation_row row;
 	int rc;
@@ -161,6 +176,8 @@ intent_revocations(struct store_read *read, const char *ca, int64_t due_s, int l
 		row.next_try_s = query_get_int(&q);
 		row.tries = query_get_int(&q);
 		query_get_text(&q, row.error, sizeof row.error);
+		row.wanted = (enum upstream)query_get_int(&q);
+		row.told = (enum upstream)query_get_int(&q);
 		if (!cb(arg, &row, query_get0_blob(&q)))
 			return 0;
 	}

@@ -1,5 +1,8 @@
-/* What CAs elsewhere have to revoke: see intent.h. Most of it enters by a trigger (schema.c). */
+/* What CAs elsewhere have to hear of their certificates: see intent.h. Most of it enters by a trigger (schema.c). */
 #include "gateway/store/sqlite_internal.h"
+
+_Static_assert((int)UPSTREAM_GOOD == CERT_VALID && (int)UPSTREAM_REVOKED == CERT_REVOKED && (int)UPSTREAM_HELD == CERT_HELD,
+	"the trigger copies a certificate's status");
 
 /* One that this gateway has let out before is its holder's: an answer was meant for somebody else. */
 int
@@ -24,6 +27,24 @@ intent_queue_revocation(struct tx *tx, const struct intent_end *end, const char 
 	return query_row(&q, e);
 }
 
+static const char *
+action_of(enum upstream wanted, enum revocation_end to)
+{
+	bool done = to == REVOCATION_DONE;
+
+	switch (wanted) {
+	case UPSTREAM_HELD:
+		return done ? "ca.held" : "ca.hold_impossible";
+	case UPSTREAM_GOOD:
+		return done ? "ca.released" : "ca.release_impossible";
+	case UPSTREAM_REVOKED:
+	case UPSTREAM_UNSURE:
+		break;
+	}
+	return done ? "ca.revoked" : "ca.revoke_impossible";
+}
+
+/* What is on hold here and good there is an alert: whoever asks that CA is told to let it in. */
 static int
 tell_revocation(struct tx *tx, const struct revocation_step *s, const char *ca, const char *serial, struct err *e)
 {
@@ -34,26 +55,41 @@ tell_revocation(struct tx *tx, const struct revocation_step *s, const char *ca, 
 	json_text(&detail, "serial", serial);
 	if (s->to == REVOCATION_IMPOSSIBLE)
 		json_text(&detail, "reason", s->error);
+	if (s->to == REVOCATION_IMPOSSIBLE && s->wanted == UPSTREAM_HELD)
+		json_int(&detail, "alert", 1);
 	json_close(&detail);
-	return store_append(tx, s->now_s, "enrolld", s->to == REVOCATION_DONE ? "ca.revoked" : "ca.revoke_impossible", serial,
-		&detail, e);
+	return store_append(tx, s->now_s, "enrolld", action_of(s->wanted, s->to), serial, &detail, e);
+}
+
+/*
+ * What was wanted may have changed during the call. Then what the CA was told counts, and the rest was set by the
+ * trigger: it is due at once, unless what it was told is what is wanted now.
+ */
+static int
+take_step(struct tx *tx, const struct revocation_step *s, enum upstream told, struct query *q, struct err *e)
+{
+	*q = query_of(tx->conn,
+		"UPDATE ca_revocation SET told = ?3, state = CASE WHEN wanted = ?3 THEN 1 WHEN wanted = ?2 THEN ?4 ELSE 0 END,"
+		" error = CASE wanted WHEN ?2 THEN ?5 ELSE error END, next_try_s = CASE wanted WHEN ?2 THEN ?6 ELSE next_try_s END,"
+		" tries = tries + (wanted = ?2) WHERE id = ?1 AND state = 0 RETURNING ca, serial");
+	query_int(q, s->id);
+	query_int(q, s->wanted);
+	query_int(q, told);
+	query_int(q, s->to);
+	query_text_cut(q, s->error, INTENT_ERROR_MAX);
+	query_int(q, s->next_try_s);
+	return query_row(q, e);
 }
 
 static int
 revocation_job(struct tx *tx, void *arg, struct err *e)
 {
 	const struct revocation_step *s = arg;
-	CLEANUP(query) struct query q = query_of(tx->conn,
-		"UPDATE ca_revocation SET state = ?2, error = ?3, next_try_s = ?4, tries = tries + 1"
-		" WHERE id = ?1 AND state = 0 RETURNING ca, serial");
+	CLEANUP(query) struct query q = {0};
 	char ca[INTENT_NAME_MAX], serial[SERIAL_HEX_MAX];
 	int rc;
 
-	query_int(&q, s->id);
-	query_int(&q, s->to);
-	query_text_cut(&q, s->error, INTENT_ERROR_MAX);
-	query_int(&q, s->next_try_s);
-	rc = query_row(&q, e);
+	rc = take_step(tx, s, s->to == REVOCATION_DONE ? s->wanted : s->told, &q, e);
 	if (rc <= 0)
 		return rc < 0 ? -1 : JOB_UNDO;
 	query_get_text(&q, ca, sizeof ca);
@@ -67,4 +103,36 @@ intent_revocation_step(struct store *store, const struct revocation_step *step, 
 	struct revocation_step s = *step;
 
 	return store_write(store, revocation_job, &s, e);
+}
+
+struct begin_write {
+	int64_t id;
+	enum upstream wanted;
+	bool done;
+};
+
+static int
+begin_job(struct tx *tx, void *arg, struct err *e)
+{
+	struct begin_write *w = arg;
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"UPDATE ca_revocation SET told = 3 WHERE id = ?1 AND wanted = ?2 AND state = 0 RETURNING 1");
+	int rc;
+
+	query_int(&q, w->id);
+	query_int(&q, w->wanted);
+	rc = query_row(&q, e);
+	w->done = rc == 1;
+	return rc < 0 ? -1 : rc == 0 ? JOB_UNDO : 0;
+}
+
+int
+intent_revocation_begin(struct store *store, int64_t id, enum upstream wanted, bool *done, struct err *e)
+{
+	struct begin_write w = {.id = id, .wanted = wanted};
+
+	if (store_write(store, begin_job, &w, e) != 0)
+		return -1;
+	*done = w.done;
+	return 0;
 }

@@ -454,6 +454,28 @@ static const char SCHEMA_10_ROLLOVER[] =
 	") STRICT, WITHOUT ROWID;"
 	"PRAGMA user_version = 10;";
 
+/*
+ * Holds and their ends, told like revocations: one row for a certificate, with what it is to be at its CA and what that was told
+ * last (enum upstream), so that state 1 says "nothing is to be told". What is on hold already is told now.
+ */
+static const char SCHEMA_11_HOLDS[] =
+	"ALTER TABLE ca_revocation ADD COLUMN wanted INTEGER NOT NULL DEFAULT 1;"
+	"ALTER TABLE ca_revocation ADD COLUMN told INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE ca_revocation SET told = 1 WHERE state = 1;"
+	"INSERT INTO ca_revocation (ca, serial, reason, certificate_id, wanted, created_s, next_try_s)"
+	" SELECT ca, serial, '', id, 2, revoked_s, 0 FROM certificate c"
+	" WHERE status <> 0 AND status = 2 AND EXISTS (SELECT 1 FROM intent WHERE certificate_id = c.id) ON CONFLICT DO NOTHING;"
+	"CREATE INDEX ca_revocation_unheld ON ca_revocation (ca) WHERE state = 2 AND wanted = 2;"
+	"DROP TRIGGER certificate_revoked_elsewhere;"
+	/* Whatever changes it; a revocation is final. */
+	"CREATE TRIGGER certificate_elsewhere AFTER UPDATE OF status ON certificate"
+	" WHEN new.status <> old.status AND EXISTS (SELECT 1 FROM intent WHERE certificate_id = new.id) BEGIN"
+	" INSERT INTO ca_revocation (ca, serial, reason, certificate_id, wanted, state, created_s, next_try_s)"
+	" VALUES (new.ca, new.serial, '', new.id, 0, 1, coalesce(new.revoked_s, 0), 0) ON CONFLICT DO NOTHING;"
+	" UPDATE ca_revocation SET wanted = new.status, reason = coalesce(new.revoke_reason, ''), state = (told = new.status),"
+	" next_try_s = 0, tries = 0, error = '' WHERE ca = new.ca AND serial = new.serial AND wanted <> 1; END;"
+	"PRAGMA user_version = 11;";
+
 const char *const store_migrations[] = {
 	SCHEMA_1_REGISTRY,
 	SCHEMA_2_ENROLLMENT,
@@ -465,5 +487,6 @@ const char *const store_migrations[] = {
 	SCHEMA_8_SHORT_KEYS,
 	SCHEMA_9_INTENTS,
 	SCHEMA_10_ROLLOVER,
+	SCHEMA_11_HOLDS,
 	NULL,
 };

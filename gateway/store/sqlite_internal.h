@@ -336,6 +336,7 @@ MUST_USE int intent_fulfil(struct tx *tx, const struct store_outcome *o, int64_t
 	struct err *e);
 /* intent_revoke.c. 1: it waits to be revoked now; 0: none came, it waits already, or it is its holder's; -1. */
 MUST_USE int intent_queue_revocation(struct tx *tx, const struct intent_end *end, const char *ca, struct err *e);
+int intent_revocation_begin(struct store *store, int64_t id, enum upstream wanted, bool *done, struct err *e);
 int intent_revocation_step(struct store *store, const struct revocation_step *step, struct err *e);
 /* intent_list.c: for the table of operations. */
 int intent_by_id(struct store_read *read, int64_t id, struct intent_row *out, struct buf *spec, struct buf *spki,

@@ -349,8 +349,9 @@ store_intent_revocation_is_tried_until_it_is_done(void **state)
 {
 	struct fixture *f = *state;
 	struct asset asset = add_asset(f->store, "rtr-1");
-	struct revocation_step later = {.id = 1, .to = REVOCATION_LATER, .error = "down", .next_try_s = NOW + 60, .now_s = NOW};
-	struct revocation_step done = {.id = 1, .to = REVOCATION_DONE, .now_s = NOW};
+	struct revocation_step later = {.id = 1, .wanted = UPSTREAM_REVOKED, .to = REVOCATION_LATER, .error = "down",
+		.next_try_s = NOW + 60, .now_s = NOW};
+	struct revocation_step done = {.id = 1, .wanted = UPSTREAM_REVOKED, .to = REVOCATION_DONE, .now_s = NOW};
 	struct err e = {0};
 
 	assert_true(end(f, make(f, &asset, 1, "north", NULL), INTENT_QUARANTINED, "0c", "x", NULL));
