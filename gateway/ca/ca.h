@@ -101,8 +101,12 @@ struct ca_ops {
 	MUST_USE int (*reconcile)(struct ca *ca, const struct ca_request *request, const char *reference,
 		struct ca_answer *out, struct err *e);
 	/* serial: lower-case hex. reason: RFC 5280, section 5.3.1. cert: DER, for CAs that want it; may be empty.
-	   ERR_UNSUPPORTED, or NULL: not by this protocol. One that is revoked already is success. */
+	   ERR_UNSUPPORTED, or NULL: not by this protocol. ERR_PENDING: somebody has to approve it there. One that is
+	   revoked already is success. */
 	MUST_USE int (*revoke)(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e);
+	/* revoke() takes certificateHold (6), and removeFromCRL (8), which ends it; a certificate that is so already is success. Without
+	   it a hold is not told at all: one that cannot end is a revocation. */
+	bool holds;
 	/*
 	 * A revocation list (RFC 5280, section 5) as DER, appended to out: entries in the order given, number not
 	 * negative and never smaller than before, next_s after now_s. NULL: this CA makes its own.
@@ -111,6 +115,8 @@ struct ca_ops {
 	MUST_USE int (*crl)(struct ca *ca, const struct ca_revoked *revoked, size_t count, int64_t number,
 		int64_t now_s, int64_t next_s, struct buf *out, struct err *e);
 	MUST_USE int (*check)(struct ca *ca, struct err *e); /* health, for /readyz */
+	/* ca_verify_issued() by the issuing certificate, prepared at open; NULL: the caller does it. */
+	MUST_USE int (*verify)(const struct ca *ca, struct bytes cert, const struct ca_request *request, struct err *e);
 	/* Issuing certificate first, root last; borrowed until close. */
 	const STACK_OF(X509) *(*chain)(const struct ca *ca);
 	void (*close)(struct ca *ca);

@@ -2,6 +2,17 @@
 
 #include "est/body.h"
 
+static bool
+is_of_chain(const struct remote *remote, const X509 *cert)
+{
+	int i;
+
+	for (i = 0; i < sk_X509_num(remote->chain); i++)
+		if (X509_cmp(cert, sk_X509_value(remote->chain, i)) == 0)
+			return true;
+	return false;
+}
+
 int
 certs_only_take(const struct remote *remote, struct bytes der, const struct ca_request *request, struct ca_answer *out,
 	struct err *e)
@@ -14,13 +25,15 @@ certs_only_take(const struct remote *remote, struct bytes der, const struct ca_r
 		(void)err_prefix(e, "%s: its answer", remote->name);
 		return 1;
 	}
+	(void)err_set(e, ERR_DENIED, "%s: it sent no certificate but its own", remote->name);
 	for (i = 0; i < sk_X509_num(certs) && result != 0; i++) {
-		CLEANUP(buf) struct buf one = { 0 };
+		X509 *cert = sk_X509_value(certs, i);
+		struct err why;
 
-		if (x509_to_der(sk_X509_value(certs, i), &one, e) != 0)
-			return -1;
-		result = remote_take_der(remote, buf_bytes(&one), request, out, e);
-		if (result != 0 && e->code == ERR_NOMEM)
+		result = remote_take_x509(remote, cert, request, out, &why);
+		if (result != 0 && (why.code == ERR_NOMEM || !is_of_chain(remote, cert)))
+			*e = why;
+		if (result != 0 && why.code == ERR_NOMEM)
 			return -1;
 	}
 	return result;

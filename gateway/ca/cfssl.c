@@ -274,5 +274,6 @@ const struct ca_ops ca_cfssl = {
 	.revoke = cfssl_revoke,
 	.check = cfssl_check,
 	.chain = remote_chain,
+	.verify = remote_verify,
 	.close = cfssl_close,
 };

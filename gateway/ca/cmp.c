@@ -71,7 +71,7 @@ open_signature(struct ca *ca, const struct ca_settings *settings, struct err *e)
 {
 	int i;
 
-	if (remote_signer(&ca->remote, settings, &ca->own, &ca->key, e) != 0)
+	if (remote_signer(&ca->remote, settings, &ca->own, &ca->key, e) != 0 || cmp_key_fit(&ca->key, e) != 0)
 		return -1;
 	ca->signers = X509_STORE_new();
 	if (ca->signers == NULL)
@@ -146,20 +146,6 @@ cmp_ticket_read(const char *text, struct cmp_ticket *out, struct err *e)
 	    read_nonce(first, &ticket.first, e) != 0)
 		return err_set(e, ERR_BUG, "\"%.40s\" is no reference to a CMP transaction", text);
 	*out = ticket;
-	return 0;
-}
-
-/* The transaction's name follows from the request's, so that it is known even when nothing else was kept. */
-static int
-name_transaction(const struct ca_request *request, uint8_t out[CMP_ID_OCTETS], struct err *e)
-{
-	uint8_t hash[32];
-
-	if (request->request_id == NULL)
-		return random_octets(out, CMP_ID_OCTETS, e);
-	if (sha256(bytes_of_text(request->request_id), hash, e) != 0)
-		return -1;
-	memcpy(out, hash, CMP_ID_OCTETS);
 	return 0;
 }
 
@@ -266,24 +252,24 @@ wait_for(struct cmp_exchange *x, struct ca_answer *out)
 }
 
 /*
- * A certificate came. Of another key: our refusal in certConf is all that is said, since a CA that gives one certificate twice
- * gives somebody's good one, which a revocation would take away. Refused for anything else: the CA was told, and the caller has
- * it to keep and to revoke. Accepted without an answer to the confirmation: the CA may take it back.
+ * A certificate came. Of another key: whoever mixed up certificates may have made ours as well, and CMP has no way to ask for it. Our
+ * refusal in certConf is all that is said, since a CA that gives one certificate twice gives somebody's good one, which a
+ * revocation would take away. Refused for anything else: the CA was told, and the caller has it to keep and to revoke. Accepted
+ * without an answer to the confirmation: the CA may take it back.
  */
 static int
 judge_cert(struct cmp_exchange *x, bool complete, struct ca_answer *out, struct err *e)
 {
-	struct ca_answer answer = { 0 };
+	char reference[CA_REFERENCE_MAX];
 
-	if (remote_take_der(&x->ca->remote, buf_bytes(&x->cert), x->request, &answer, e) != 0)
-		return -1;
-	if (x->accepted && !complete) {
+	cmp_ticket_write(&x->ticket, reference);
+	(void)remote_issued_der(&x->ca->remote, buf_bytes(&x->cert), x->request, reference, out, e);
+	if (out->state == CA_ISSUED && x->accepted && !complete) {
 		(void)err_set(e, ERR_UPSTREAM, "%s: it issued %s, and how it took our confirmation is not known",
-			x->ca->remote.name, answer.serial);
-		ca_answer_free(&answer);
+			x->ca->remote.name, out->serial);
+		ca_answer_free(out);
 		return unknown(x, out);
 	}
-	*out = answer;
 	return 0;
 }
 
@@ -335,13 +321,17 @@ run(struct cmp_exchange *x, struct ca_answer *out, struct err *e)
 	return result == 1 ? unknown(x, out) : -1;
 }
 
+/*
+ * Section 5.1.1: "a given client MUST NOT have more than one transaction with the same transactionID in progress", and the CA may
+ * have an earlier attempt's, whose answer was lost, in progress still when somebody said that it was not issued.
+ */
 static int
 cmp_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e)
 {
 	struct cmp_exchange x = { .ca = ca, .request = request };
 	int result;
 
-	if (remote_need_csr(&ca->remote, request, e) != 0 || name_transaction(request, x.ticket.id, e) != 0)
+	if (remote_need_csr(&ca->remote, request, e) != 0 || random_octets(x.ticket.id, sizeof x.ticket.id, e) != 0)
 		return -1;
 	result = run(&x, out, e);
 	cmp_exchange_end(&x);
@@ -385,10 +375,12 @@ set_revoked(struct cmp_exchange *x, const char *serial, struct err *e)
 	return set ? 0 : err_ossl(e, ERR_MALFORMED, "serial number");
 }
 
+/* *already: it says that it is revoked (RFC 4210, section 5.2.3: certRevoked). */
 static int
-revoked(struct cmp_exchange *x, struct err *e)
+revoked(struct cmp_exchange *x, bool *already, struct err *e)
 {
-	if (x->sent == CMP_ANSWERED && failed_with(x, OSSL_CMP_PKIFAILUREINFO_certRevoked))
+	*already = x->sent == CMP_ANSWERED && failed_with(x, OSSL_CMP_PKIFAILUREINFO_certRevoked);
+	if (*already)
 		return 0;
 	if (x->sent == CMP_ANSWERED && OSSL_CMP_CTX_get_status(x->ctx) == OSSL_CMP_PKISTATUS_rejection) {
 		(void)rejection(x, e);
@@ -401,22 +393,51 @@ revoked(struct cmp_exchange *x, struct err *e)
 }
 
 static int
-cmp_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
+send_rr(struct ca *ca, const char *serial, int reason, bool *already, struct err *e)
 {
 	struct cmp_exchange x = { .ca = ca };
 	int result = -1;
 
-	(void)cert;
-	(void)now_s;
+	*already = false;
 	if (random_octets(x.ticket.id, sizeof x.ticket.id, e) == 0 && cmp_exchange_begin(&x, e) == 0 &&
 	    set_revoked(&x, serial, e) == 0) {
 		if (OSSL_CMP_CTX_set_option(x.ctx, OSSL_CMP_OPT_REVOCATION_REASON, reason) != 1)
 			(void)err_ossl(e, ERR_UNSUPPORTED, "reason of revocation");
 		else
-			result = OSSL_CMP_exec_RR_ses(x.ctx) == 1 ? 0 : revoked(&x, e);
+			result = OSSL_CMP_exec_RR_ses(x.ctx) == 1 ? 0 : revoked(&x, already, e);
 	}
 	cmp_exchange_end(&x);
 	return result == 0 ? 0 : name(ca, e);
+}
+
+/*
+ * certRevoked to a release: it is not on hold. Either it is good, since a hold never arrived or an earlier release did, or it is revoked for
+ * good; there is no message that asks. A hold tells, which a good certificate takes, and which is ended at once.
+ */
+static int
+release_for_sure(struct ca *ca, const char *serial, struct err *e)
+{
+	bool already;
+
+	if (send_rr(ca, serial, CRL_REASON_CERTIFICATE_HOLD, &already, e) != 0)
+		return -1;
+	if (already)
+		return err_set(e, ERR_UNSUPPORTED, "%s: it is revoked there for good, so it cannot be released", ca->remote.name);
+	if (send_rr(ca, serial, CRL_REASON_REMOVE_FROM_CRL, &already, e) != 0)
+		return -1;
+	return already ? err_set(e, ERR_UPSTREAM, "%s: it holds the certificate and does not release it", ca->remote.name) : 0;
+}
+
+static int
+cmp_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
+{
+	bool already;
+
+	(void)cert;
+	(void)now_s;
+	if (send_rr(ca, serial, reason, &already, e) != 0)
+		return -1;
+	return already && reason == CRL_REASON_REMOVE_FROM_CRL ? release_for_sure(ca, serial, e) : 0;
 }
 
 const struct ca_ops ca_cmp = {
@@ -426,7 +447,9 @@ const struct ca_ops ca_cmp = {
 	.issue = cmp_issue,
 	.poll = cmp_poll,
 	.revoke = cmp_revoke,
+	.holds = true,
 	.check = remote_reach,
 	.chain = remote_chain,
+	.verify = remote_verify,
 	.close = cmp_close,
 };

@@ -72,6 +72,9 @@ struct cmp_exchange {
 MUST_USE int cmp_exchange_begin(struct cmp_exchange *exchange, struct err *e);
 void cmp_exchange_end(struct cmp_exchange *exchange);
 
+/* Replaces an EC key by one that OpenSSL signs messages with whatever way EC keys are decoded in this process (cmp_key.c). */
+MUST_USE int cmp_key_fit(EVP_PKEY **key, struct err *e);
+
 /* --- messages as DER (cmp_message.c) --- */
 
 /* PKIBody's choices (section 5.1.2) that matter here. */

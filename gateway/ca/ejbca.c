@@ -371,6 +371,38 @@ ejbca_poll(struct ca *ca, const struct ca_request *request, const char *referenc
 	return rc != 0 && e->code == ERR_DENIED ? refused(ca, request, out, e) : rc;
 }
 
+/*
+ * Is the certificate what `reason` makes of it, though the call said something else? What is done already is answered with 409, and so is
+ * the release of what is not on hold: that may be good, or revoked for good. 1; 0: no, or it cannot be told; -1.
+ */
+static int
+is_so(struct ca *ca, const char *serial, int reason, int said, struct err *e)
+{
+	CLEANUP(json) json_t *body = NULL;
+	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
+	CLEANUP(buf) struct buf path = { 0 };
+	struct remote_json_call call = { .method = "GET" };
+	const char *why;
+	bool held;
+
+	buf_printf(&path, API "/%s/%s/revocationstatus", ca->issuer, serial);
+	call.path = buf_text(&path);
+	if (buf_failed(&path))
+		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
+	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
+		return -1;
+	body = answer.status == 200 ? remote_json(&ca->remote, &answer, e) : NULL;
+	if (!json_is_boolean(json_object_get(body, "revoked"))) /* it does not say; 409 is "already revoked" by its documentation */
+		return said == 409 && reason != CRL_REASON_REMOVE_FROM_CRL;
+	if (!json_is_true(json_object_get(body, "revoked")))
+		return reason == CRL_REASON_REMOVE_FROM_CRL;
+	why = remote_text(body, "revocation_reason");
+	held = why != NULL && strcmp(why, "CERTIFICATE_HOLD") == 0;
+	if (reason == CRL_REASON_REMOVE_FROM_CRL && !held)
+		return err_set(e, ERR_UNSUPPORTED, "%s: it is revoked there for good, so it cannot be released", ca->remote.name);
+	return reason == CRL_REASON_CERTIFICATE_HOLD || (reason != CRL_REASON_REMOVE_FROM_CRL && !held);
+}
+
 static int
 ejbca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
 {
@@ -381,6 +413,7 @@ ejbca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, i
 	CLEANUP(buf) struct buf path = { 0 };
 	struct remote_json_call call = { .method = "PUT" };
 	char decimal[REMOTE_DECIMAL_MAX];
+	int so;
 
 	(void)cert;
 	(void)now_s;
@@ -394,8 +427,15 @@ ejbca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, i
 		return err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
 	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
 		return -1;
-	if (answer.status == 200 || answer.status == 204 || answer.status == 409) /* 409: it is revoked already */
+	if (answer.status == 200 || answer.status == 204)
 		return 0;
+	/* 202: each call may ask for another approval; 400: one is asked for already. */
+	so = answer.status == 409 || answer.status == 202 || answer.status == 400 ? is_so(ca, serial, reason, answer.status, e) :
+		0;
+	if (so != 0)
+		return so < 0 ? -1 : 0;
+	if (answer.status == 202)
+		return err_set(e, ERR_PENDING, "%s: it waits for an approval there", ca->remote.name);
 	(void)judge(ca, &answer, e);
 	return -1;
 }
@@ -432,7 +472,9 @@ const struct ca_ops ca_ejbca = {
 	.poll = ejbca_poll,
 	.reconcile = ejbca_reconcile,
 	.revoke = ejbca_revoke,
+	.holds = true,
 	.check = ejbca_check,
 	.chain = remote_chain,
+	.verify = remote_verify,
 	.close = ejbca_close,
 };

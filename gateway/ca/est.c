@@ -222,5 +222,6 @@ const struct ca_ops ca_est = {
 	.reconcile = est_reconcile,
 	.check = remote_reach,
 	.chain = remote_chain,
+	.verify = remote_verify,
 	.close = est_close,
 };

@@ -46,7 +46,7 @@ MUST_USE int leaf_extensions_check(const LEAF *leaf, const struct ca_request *re
  */
 MUST_USE int leaf_extension(const LEAF *leaf, int nid, void **out, bool *critical, struct err *e);
 
-/* ca_verify_issued(), with a verifier of the issuer's key and its algorithm; NULL: made here. */
+/* ca_verify_issued(), with a verifier of the issuer's key, which serves when the certificate has its algorithm; NULL: none. */
 MUST_USE int leaf_verify(struct bytes cert, const struct ca_request *request, X509 *issuer,
 	const struct verifier *verifier, struct err *e);
 

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "base/timefmt.h"
 #include "gateway/ca/chain.h"
+#include "gateway/ca/leaf.h"
 
 #define WORDS_SHOWN 120
 
@@ -33,6 +34,8 @@ remote_open(struct remote *remote, const struct ca_settings *settings, struct er
 		client.connect_ms = client.deadline_ms;
 	if (ca_chain_load(settings, &remote->chain, e) != 0 || ca_chain_check(remote->chain, e) != 0)
 		return err_prefix(e, "%s", remote->name);
+	if (verifier_new(X509_get0_pubkey(sk_X509_value(remote->chain, 0)), ossl_sha256(), &remote->verifier, e) != 0)
+		ERR_clear_error(); /* a key that does not sign with SHA-256: see remote_verify() */
 	if (settings->secret_file != NULL && secret_file_read(settings->secret_file, &remote->secret, e) != 0)
 		return err_prefix(e, "%s", remote->name);
 	return remote_need(remote, "url", settings->url, e) != 0 ? -1 : outbound_open(&client, &remote->client, e);
@@ -60,6 +63,7 @@ void
 remote_close(struct remote *remote)
 {
 	outbound_close(remote->client);
+	verifier_free(remote->verifier);
 	buf_free_secret(&remote->secret);
 	x509_stack_free(remote->chain);
 }
@@ -70,6 +74,16 @@ remote_chain(const struct ca *ca)
 	const struct remote *remote = (const void *)ca;
 
 	return remote->chain;
+}
+
+int
+remote_verify(const struct ca *ca, struct bytes cert, const struct ca_request *request, struct err *e)
+{
+	const struct remote *remote = (const void *)ca;
+
+	if (leaf_verify(cert, request, sk_X509_value(remote->chain, 0), remote->verifier, e) != 0)
+		return err_prefix(e, "the CA's certificate is not what was approved");
+	return 0;
 }
 
 int
@@ -139,8 +153,9 @@ has_key(const X509 *cert, struct bytes spki)
 	return same;
 }
 
-static int
-take(const struct remote *remote, X509 *cert, const struct ca_request *request, struct ca_answer *out, struct err *e)
+int
+remote_take_x509(const struct remote *remote, X509 *cert, const struct ca_request *request, struct ca_answer *out,
+	struct err *e)
 {
 	struct ca_answer answer = { .state = CA_ISSUED };
 
@@ -168,7 +183,7 @@ remote_take_der(const struct remote *remote, struct bytes der, const struct ca_r
 		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_DENIED;
 		return err_prefix(e, "%s: what it sent is no certificate", remote->name);
 	}
-	return take(remote, cert, request, out, e);
+	return remote_take_x509(remote, cert, request, out, e);
 }
 
 static X509 *
@@ -190,7 +205,7 @@ remote_take_pem(const struct remote *remote, struct bytes pem, const struct ca_r
 
 	if (cert == NULL)
 		return err_set(e, ERR_DENIED, "%s: what it sent is no PEM certificate", remote->name);
-	return take(remote, cert, request, out, e);
+	return remote_take_x509(remote, cert, request, out, e);
 }
 
 int
@@ -215,7 +230,7 @@ issued(const struct remote *remote, X509 *cert, const struct ca_request *request
 {
 	if (cert == NULL)
 		(void)err_set(e, ERR_UPSTREAM, "%s: it says that it issued, and sent no certificate that can be read", remote->name);
-	else if (take(remote, cert, request, out, e) == 0)
+	else if (remote_take_x509(remote, cert, request, out, e) == 0)
 		return 0;
 	e->code = ERR_UPSTREAM;
 	return remote_unknown(out, reference);

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "gateway/ca/ca.h"
+#include "gateway/ca/verifier.h"
 #include "gateway/outbound/outbound.h"
 #include "gateway/outbound/secret.h"
 
@@ -19,6 +20,7 @@
 struct remote {
 	char name[REG_TEXT_MAX];  /* "ca corporate": starts every error text */
 	STACK_OF(X509) *chain;    /* what answers have to lead to; issuing certificate first */
+	struct verifier *verifier; /* of the issuing certificate's key */
 	struct outbound *client;
 	struct buf secret;        /* of secret_file; empty: none */
 	int64_t deadline_ms;
@@ -39,8 +41,9 @@ MUST_USE int remote_make(const struct remote_kind *kind, const struct ca_setting
 /* What remote_make() begins with: chain, secret, client. What was opened stays for remote_close(). */
 MUST_USE int remote_open(struct remote *remote, const struct ca_settings *settings, struct err *e);
 void remote_close(struct remote *remote);
-/* ops->chain, and the plainest ops->check: the service can be reached and is the one that is pinned. */
+/* ops->chain, ops->verify, and the plainest ops->check: the service can be reached and is the one that is pinned. */
 const STACK_OF(X509) *remote_chain(const struct ca *ca);
+MUST_USE int remote_verify(const struct ca *ca, struct bytes cert, const struct ca_request *request, struct err *e);
 MUST_USE int remote_reach(struct ca *ca, struct err *e);
 /* client_cert with what stands behind it, and client_key, for messages of our own. */
 MUST_USE int remote_signer(const struct remote *remote, const struct ca_settings *settings, STACK_OF(X509) **certs,
@@ -68,6 +71,9 @@ int remote_call_once(struct remote *remote, struct outbound_request *request, st
  */
 MUST_USE int remote_take_der(const struct remote *remote, struct bytes der, const struct ca_request *request,
 	struct ca_answer *out, struct err *e);
+/* The same from one that is decoded already. */
+MUST_USE int remote_take_x509(const struct remote *remote, X509 *cert, const struct ca_request *request, struct ca_answer *out,
+	struct err *e);
 /* The same from PEM text; certificates behind the first are not looked at. */
 MUST_USE int remote_take_pem(const struct remote *remote, struct bytes pem, const struct ca_request *request,
 	struct ca_answer *out, struct err *e);

@@ -18,7 +18,7 @@
 #define CONTENT_TYPE  "application/x-pki-message"
 #define RETRY_S       60 /* PENDING names no time */
 #define TRANSACTION   65
-#define POLLED        "polled-" /* before a transaction that was answered with PENDING, and that the server knows no more */
+#define ANSWERED      "polled-" /* before a transaction that was answered with PENDING or SUCCESS: "not there" is no such word then */
 
 static void
 scep_close(struct ca *ca)
@@ -229,14 +229,27 @@ failure(const struct exchange *x, const struct scep_message *reply, struct err *
 		scep_fail_name(reply->fail), reply->fail_text[0] == '\0' ? "" : ": ", reply->fail_text);
 }
 
-/* As converse(): 1 means that the certificate in it cannot be read. */
+/*
+ * The server is done with the request, and what it gives is not ours: of another key, or nothing that can be read. That it answers us is
+ * proven; whether it made ours as well is not. It is left alone, since it may be somebody's good one, and CertPoll asks for ours.
+ */
+static int
+unknown(const struct exchange *x, struct ca_answer *out, struct err *e)
+{
+	char reference[sizeof ANSWERED + SCEP_TRANSACTION_MAX];
+
+	e->code = ERR_UPSTREAM;
+	(void)snprintf(reference, sizeof reference, ANSWERED "%s", x->transaction);
+	return remote_unknown(out, reference);
+}
+
 static int
 judge(struct exchange *x, const struct scep_message *reply, const struct ca_request *request, struct ca_answer *out,
 	struct err *e)
 {
 	switch (reply->status) {
 	case SCEP_SUCCESS:
-		return certs_only_take(&x->ca->remote, buf_bytes(&x->content), request, out, e);
+		return certs_only_take(&x->ca->remote, buf_bytes(&x->content), request, out, e) == 0 ? 0 : unknown(x, out, e);
 	case SCEP_PENDING:
 		*out = (struct ca_answer){ .state = CA_WAITING, .retry_s = RETRY_S };
 		(void)snprintf(out->reference, sizeof out->reference, "%s", x->transaction);
@@ -312,12 +325,8 @@ scep_poll(struct ca *ca, const struct ca_request *request, const char *reference
 	int result = ask_again(&x, request, reference, &reply, e);
 
 	if (is_gone(reply)) {
-		char polled[sizeof POLLED + SCEP_TRANSACTION_MAX];
-
 		(void)failure(&x, reply, e);
-		e->code = ERR_UPSTREAM;
-		(void)snprintf(polled, sizeof polled, POLLED "%s", x.transaction);
-		result = remote_unknown(out, polled);
+		result = unknown(&x, out, e);
 	} else if (reply != NULL)
 		result = judge(&x, reply, request, out, e);
 	else if (result < 0 && e->code == ERR_DENIED)
@@ -340,20 +349,23 @@ scep_reconcile(struct ca *ca, const struct ca_request *request, const char *refe
 	struct err *e)
 {
 	CLEANUP(scep_message) struct scep_message *reply = NULL;
+	struct ca_answer answer = { .state = CA_UNKNOWN };
 	struct exchange x = { .ca = ca };
 	char own[TRANSACTION];
-	bool polled = strncmp(reference, POLLED, sizeof POLLED - 1) == 0;
+	bool answered = strncmp(reference, ANSWERED, sizeof ANSWERED - 1) == 0;
 	int result = name_transaction(request, own, e);
 
 	if (result == 0) /* no reference: the gateway died before it could record one */
-		result = ask_again(&x, request, reference[0] == '\0' ? own : reference + (polled ? sizeof POLLED - 1 : 0), &reply, e);
-	if (is_gone(reply) && !polled)
-		*out = (struct ca_answer){ .state = CA_ABSENT };
+		result = ask_again(&x, request, reference[0] == '\0' ? own : reference + (answered ? sizeof ANSWERED - 1 : 0), &reply, e);
+	if (is_gone(reply) && !answered)
+		answer.state = CA_ABSENT;
 	else if (reply != NULL)
-		result = judge(&x, reply, request, out, e);
+		result = judge(&x, reply, request, &answer, e);
 	exchange_end(&x);
-	if (result == 0)
+	if (result == 0 && answer.state != CA_UNKNOWN) {
+		*out = answer;
 		return 0;
+	}
 	e->code = e->code == ERR_NOMEM || e->code == ERR_BUG ? e->code : ERR_UPSTREAM;
 	return -1;
 }
@@ -367,5 +379,6 @@ const struct ca_ops ca_scep = {
 	.reconcile = scep_reconcile,
 	.check = remote_reach,
 	.chain = remote_chain,
+	.verify = remote_verify,
 	.close = scep_close,
 };

@@ -318,5 +318,6 @@ const struct ca_ops ca_stepca = {
 	.revoke = stepca_revoke,
 	.check = stepca_check,
 	.chain = remote_chain,
+	.verify = remote_verify,
 	.close = stepca_close,
 };

@@ -84,11 +84,24 @@ call(struct ca *ca, const char *path, const json_t *document, bool once, struct 
 	}
 }
 
+/* A text would be cut at commas, which URIs may have. */
+static json_t *
+sans_json(const struct cert_spec *spec, enum spec_san_type type)
+{
+	CLEANUP(json) json_t *names = json_array();
+	size_t i;
+
+	for (i = 0; i < spec->san_count; i++)
+		if (spec->sans[i].type == type && json_array_append_new(names, json_string(spec->sans[i].value)) != 0)
+			return NULL;
+	return json_incref(names);
+}
+
 /* "not_after", since "ttl" counts from the service's own clock; it knows no notBefore. */
 static json_t *
 request_json(const struct ca *ca, const struct ca_request *request, struct err *e)
 {
-	CLEANUP(buf) struct buf csr = { 0 }, names = { 0 }, uris = { 0 }, addresses = { 0 };
+	CLEANUP(buf) struct buf csr = { 0 }, names = { 0 };
 	const struct cert_spec *spec = request->spec;
 	json_t *document;
 
@@ -96,11 +109,9 @@ request_json(const struct ca *ca, const struct ca_request *request, struct err *
 		return NULL;
 	remote_sans(spec, SPEC_SAN_DNS, &names);
 	remote_sans(spec, SPEC_SAN_EMAIL, &names);
-	remote_sans(spec, SPEC_SAN_URI, &uris);
-	remote_sans(spec, SPEC_SAN_IP, &addresses);
-	document = json_pack("{s:s, s:s*, s:s*, s:s, s:s, s:s, s:o, s:b, s:s}", "csr", buf_text(&csr),
+	document = json_pack("{s:s, s:s*, s:s*, s:s, s:o, s:o, s:o, s:b, s:s}", "csr", buf_text(&csr),
 		"common_name", remote_common_name(spec), "serial_number", remote_rdn(spec, "2.5.4.5"),
-		"alt_names", buf_text(&names), "uri_sans", buf_text(&uris), "ip_sans", buf_text(&addresses),
+		"alt_names", buf_text(&names), "uri_sans", sans_json(spec, SPEC_SAN_URI), "ip_sans", sans_json(spec, SPEC_SAN_IP),
 		"not_after", remote_time_json(spec->not_after_s), "exclude_cn_from_sans", 1, "format", "pem");
 	if (document == NULL)
 		(void)err_set(e, ERR_NOMEM, "%s: no memory for a request", ca->remote.name);
@@ -113,32 +124,79 @@ words_of(const json_t *body)
 	return json_string_value(json_array_get(json_object_get(body, "errors"), 0));
 }
 
+static bool
+begins(const char *words, const char *with)
+{
+	return words != NULL && strncmp(words, with, strlen(with)) == 0;
+}
+
+/* What it looks for before it signs: while its nodes choose the active one, and without an issuer. */
+static bool
+has_not_begun(const char *words)
+{
+	static const char one[] = "1 error occurred:\n\t* ";
+
+	return begins(words, "local node not active but active cluster node not found") ||
+		(begins(words, one) && begins(words + strlen(one), "could not fetch the CA certificate"));
+}
+
+static bool
+ends_with(const char *text, const char *end)
+{
+	size_t len = strlen(text), end_len = strlen(end);
+
+	return len >= end_len && strcmp(text + len - end_len, end) == 0;
+}
+
+/*
+ * A standby node passes requests on. When that comes to nothing, for whatever cause and at whatever time, it says where the
+ * active node is, or that there is none: the active one may have had the request.
+ */
+static bool
+is_standbys(const struct ca *ca, const struct outbound_answer *answer, const char *words)
+{
+	if (answer->status == 503)
+		return begins(words, "no active Vault instance found");
+	return answer->status == 307 && (answer->location[0] == '\0' || ends_with(answer->location, ca->sign_path));
+}
+
 /*
  * A status that is no success. 0: whether it did what was asked is not known. What an operator mends there (a token's
- * policy, a mount's name, a node that serves nobody) is no refusal of the device.
+ * policy, a mount's or role's name, a node that serves nobody) is no refusal of the device.
  */
 static int
 judge(const struct ca *ca, const struct outbound_answer *answer, struct err *e)
 {
+	const char *name = ca->remote.name, *words;
 	struct err none;
 	CLEANUP(json) json_t *body = remote_json(&ca->remote, answer, &none);
 	int64_t retry_s = 0;
+	int rc;
 
+	words = words_of(body);
 	switch (answer->status) {
 	case 403:
-		return err_set(e, ERR_UPSTREAM, "%s: HTTP 403; the token is not good, or its policy lacks \"update\" on %s",
-			ca->remote.name, ca->sign_path + strlen("/v1/"));
+		return err_set(e, ERR_UPSTREAM, "%s: HTTP 403; the token is not good, or its policy lacks \"update\" on %s", name,
+			ca->sign_path + strlen("/v1/"));
 	case 404:
-		return err_set(e, ERR_UPSTREAM, "%s: HTTP 404; is a PKI engine mounted at the path in authority, with the role "
-			"in profile?", ca->remote.name);
+		return err_set(e, ERR_UPSTREAM, "%s: HTTP 404; is a PKI engine mounted at the path in authority?", name);
 	case 412:
 	case 472:
 	case 473:
-		return err_set(e, ERR_UPSTREAM, "%s: HTTP %d, this node does not serve us now", ca->remote.name, answer->status);
+		return err_set(e, ERR_UPSTREAM, "%s: HTTP %d, this node does not serve us now", name, answer->status);
 	default:
 		break;
 	}
-	return remote_status(&ca->remote, answer, words_of(body), &retry_s, e) < 0 ? -1 : 0;
+	rc = remote_status(&ca->remote, answer, words, &retry_s, e) < 0 ? -1 : 0;
+	if (answer->status == 400 && begins(words, "unknown role: "))
+		e->code = ERR_UPSTREAM;
+	if (answer->status == 500 && has_not_begun(words))
+		return -1;
+	if (!is_standbys(ca, answer, words))
+		return rc;
+	(void)err_set(e, ERR_UPSTREAM, "%s: HTTP %d, a standby node could not pass it on; whether the active one (%s) has it is "
+		"not known", name, answer->status, answer->location[0] == '\0' ? "it names none" : answer->location);
+	return 0;
 }
 
 static int
@@ -177,21 +235,22 @@ serial_put(struct buf *out, const char *hex)
 	}
 }
 
-/* It keeps no reasons, and answers for one that is revoked already as it did the first time. */
-static int
-vault_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
+static json_t *
+certificate_json(struct bytes cert)
 {
-	CLEANUP(buf) struct buf text = { 0 };
-	CLEANUP(json) json_t *document = NULL;
-	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
-	char decimal[REMOTE_DECIMAL_MAX];
+	CLEANUP(buf) struct buf pem = { 0 };
 
-	(void)cert;
-	(void)now_s;
-	if (remote_reason_check(&ca->remote, reason, e) != 0 || remote_serial_decimal(serial, decimal, e) != 0)
-		return -1;
-	serial_put(&text, serial);
-	document = json_pack("{s:s}", "serial_number", buf_text(&text));
+	buf_append_text(&pem, "-----BEGIN CERTIFICATE-----\n");
+	base64_encode(&pem, cert, 64);
+	buf_append_text(&pem, "-----END CERTIFICATE-----\n");
+	return buf_failed(&pem) ? NULL : json_pack("{s:s}", "certificate", buf_text(&pem));
+}
+
+static int
+revoke(struct ca *ca, const json_t *document, struct err *e)
+{
+	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
+
 	if (call(ca, ca->revoke_path, document, false, &answer, e) != 0)
 		return -1;
 	if (answer.status == 200 || answer.status == 204)
@@ -201,6 +260,31 @@ vault_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, i
 			ca->remote.name, ca->revoke_path + strlen("/v1/"));
 	(void)judge(ca, &answer, e);
 	return -1;
+}
+
+/*
+ * It keeps no reasons, and answers for one that is revoked already as it did the first time. What a role with no_store
+ * issued it knows by no serial number: the certificate is shown to it.
+ */
+static int
+vault_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
+{
+	CLEANUP(buf) struct buf text = { 0 };
+	CLEANUP(json) json_t *by_serial = NULL, *by_cert = NULL;
+	char decimal[REMOTE_DECIMAL_MAX];
+	struct err again;
+
+	(void)now_s;
+	if (remote_reason_check(&ca->remote, reason, e) != 0 || remote_serial_decimal(serial, decimal, e) != 0)
+		return -1;
+	serial_put(&text, serial);
+	by_serial = json_pack("{s:s}", "serial_number", buf_text(&text));
+	if (revoke(ca, by_serial, e) == 0)
+		return 0;
+	if (e->code != ERR_DENIED || cert.len == 0)
+		return -1;
+	by_cert = certificate_json(cert);
+	return revoke(ca, by_cert, &again);
 }
 
 /* Standby nodes (429, 473) pass requests on. */
@@ -239,5 +323,6 @@ const struct ca_ops ca_vault = {
 	.revoke = vault_revoke,
 	.check = vault_check,
 	.chain = remote_chain,
+	.verify = remote_verify,
 	.close = vault_close,
 };

@@ -108,6 +108,8 @@ ask(struct vault_token *token, const char *path, struct buf *document, bool with
 	request.body = buf_bytes(document);
 	if (outbound_call(token->remote->client, &request, &answer, e) != 0)
 		return -1;
+	if (answer.status != 200 && (answer.status < 400 || answer.status == 412 || answer.status == 429 || answer.status >= 472))
+		return err_set(e, ERR_UPSTREAM, "%s: HTTP %d to %s; nobody is let in now", token->remote->name, answer.status, path);
 	if (answer.status != 200)
 		return err_set(e, ERR_UPSTREAM, "%s: HTTP %d to %s; check %s", token->remote->name, answer.status, path,
 			token->auth == VAULT_CERT ? "client_cert and the role in user" : "user and secret_file");

@@ -21,6 +21,7 @@
  * values are computed with; nothing depends on the private key.
  */
 struct verifier {
+	int algorithm;      /* NID of the signature */
 	EVP_MD_CTX *ready;  /* EVP_DigestVerifyInit() is done: copied, never used itself */
 	EC_GROUP *curve;    /* P-256; NULL: another algorithm, and ready does it */
 	EC_GROUP *from_key; /* the same curve, its generator the key */
@@ -83,10 +84,18 @@ prepare(struct verifier *v, EVP_PKEY *key, const EVP_MD *md, struct err *e)
 	v->ready = EVP_MD_CTX_new();
 	if (v->ready == NULL || EVP_DigestVerifyInit(v->ready, NULL, md, NULL, key) != 1)
 		return err_ossl(e, ERR_BUG, "preparing to verify");
+	if (OBJ_find_sigid_by_algs(&v->algorithm, md == NULL ? NID_undef : EVP_MD_get_type(md), EVP_PKEY_get_base_id(key)) != 1)
+		v->algorithm = EVP_PKEY_get_base_id(key); /* Ed25519 is one */
 	key_facts_of(key, &facts);
 	if (facts.kind == KEY_EC_P256 && md == ossl_sha256())
 		make_tables(v, key);
 	return 0;
+}
+
+bool
+verifier_is_for(const struct verifier *v, int algorithm)
+{
+	return v->algorithm == algorithm;
 }
 
 int

@@ -191,7 +191,7 @@ signature_check(const LEAF *leaf, X509 *issuer, const struct verifier *verifier,
 
 	if (X509_ALGOR_cmp(leaf->tbs->signature, leaf->algorithm) != 0)
 		return err_set(e, ERR_DENIED, "it names two signature algorithms (RFC 5280, section 4.1.1.2)");
-	if (verifier != NULL)
+	if (verifier != NULL && verifier_is_for(verifier, OBJ_obj2nid(leaf->algorithm->algorithm)))
 		return verifier_check(verifier, signed_octets, signature, e);
 	if (context_make(leaf, issuer, &ctx, e) != 0)
 		return -1;

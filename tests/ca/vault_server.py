@@ -47,5 +47,5 @@ class VaultServer(ApiServer):
                               "serial_number": ":".join(serial[at:at + 2] for at in range(0, 40, 2))}}
 
 
-def _list(text):
-    return [name for name in text.split(",") if name]
+def _list(names):
+    return names if isinstance(names, list) else [name for name in names.split(",") if name]

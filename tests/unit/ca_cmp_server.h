@@ -6,10 +6,9 @@
 
 #include "tests/unit/ca_std_fixture.h"
 
-#include <openssl/cmp.h>
+#include "tests/ca/cmp_service.h"
 
-#define MEDIA "application/pkixcmp"
-enum { P10CR = 4, CERT_CONF = 24, POLL_REQ = 25 };
+#define MEDIA CMP_MEDIA
 
 static struct {
 	OSSL_CMP_SRV_CTX *srv;
@@ -43,7 +42,7 @@ certify(OSSL_CMP_SRV_CTX *srv, const OSSL_CMP_MSG *req, int id, const OSSL_CRMF_
 	(void)chain_out;
 	(void)ca_pubs;
 	if (api.fail >= 0)
-		return OSSL_CMP_STATUSINFO_new(OSSL_CMP_PKISTATUS_rejection, 1 << api.fail, api.words);
+		return cmp_reject(api.fail, api.words);
 	if (api.wait > 0) {
 		OSSL_CMP_MSG_free(api.kept);
 		api.kept = OSSL_CMP_MSG_dup(req);
@@ -61,63 +60,30 @@ static inline OSSL_CMP_PKISI *
 on_revoke(OSSL_CMP_SRV_CTX *srv, const OSSL_CMP_MSG *req, const X509_NAME *issuer, const ASN1_INTEGER *serial)
 {
 	struct fixture *f = OSSL_CMP_SRV_CTX_get0_custom_ctx(srv);
-	BIGNUM *number = ASN1_INTEGER_to_BN(serial, NULL);
-	char *hex = BN_bn2hex(number);
-	size_t i;
 
 	(void)req;
 	assert_int_equal(X509_NAME_cmp(issuer, X509_get_subject_name(f->issuing)), 0);
-	(void)snprintf(api.revoked_serial, sizeof api.revoked_serial, "%s", hex);
-	for (i = 0; api.revoked_serial[i] != '\0'; i++)
-		if (api.revoked_serial[i] >= 'A' && api.revoked_serial[i] <= 'F')
-			api.revoked_serial[i] = (char)(api.revoked_serial[i] - 'A' + 'a');
-	OPENSSL_free(hex);
-	BN_free(number);
+	cmp_serial_hex(serial, api.revoked_serial);
 	api.revoked++;
 	if (api.already_revoked)
-		return OSSL_CMP_STATUSINFO_new(OSSL_CMP_PKISTATUS_rejection, 1 << OSSL_CMP_PKIFAILUREINFO_certRevoked, NULL);
+		return cmp_reject(OSSL_CMP_PKIFAILUREINFO_certRevoked, NULL);
 	if (api.fail >= 0)
-		return OSSL_CMP_STATUSINFO_new(OSSL_CMP_PKISTATUS_rejection, 1 << api.fail, api.words);
+		return cmp_reject(api.fail, api.words);
 	return OSSL_CMP_STATUSINFO_new(OSSL_CMP_PKISTATUS_accepted, 0, NULL);
-}
-
-static inline int
-general(OSSL_CMP_SRV_CTX *srv, const OSSL_CMP_MSG *req, const STACK_OF(OSSL_CMP_ITAV) *in, STACK_OF(OSSL_CMP_ITAV) **out)
-{
-	(void)srv;
-	(void)req;
-	(void)in;
-	(void)out;
-	return 0;
-}
-
-static inline void
-on_error(OSSL_CMP_SRV_CTX *srv, const OSSL_CMP_MSG *req, const OSSL_CMP_PKISI *status, const ASN1_INTEGER *code,
-	const OSSL_CMP_PKIFREETEXT *details)
-{
-	(void)srv;
-	(void)req;
-	(void)status;
-	(void)code;
-	(void)details;
 }
 
 static inline int
 confirmation(OSSL_CMP_SRV_CTX *srv, const OSSL_CMP_MSG *req, int id, const ASN1_OCTET_STRING *hash,
 	const OSSL_CMP_PKISI *status)
 {
-	char text[OSSL_CMP_PKISI_BUFLEN] = "";
-
 	(void)srv;
 	(void)req;
 	(void)id;
 	(void)hash;
-	if (status != NULL)
-		(void)OSSL_CMP_snprint_PKIStatusInfo(status, text, sizeof text);
-	if (strstr(text, "rejection") != NULL)
-		api.refused++;
-	else
+	if (cmp_accepts(status))
 		api.confirmed++;
+	else
+		api.refused++;
 	return 1;
 }
 
@@ -153,16 +119,14 @@ note(const OSSL_CMP_MSG *message)
 static inline void
 service(struct tls_server *server, const struct seen *seen, struct reply *reply)
 {
-	const uint8_t *at = (const uint8_t *)seen->body;
-	OSSL_CMP_MSG *request, *answer;
-	uint8_t *der = NULL;
+	CLEANUP(buf) struct buf answer = { 0 };
+	OSSL_CMP_MSG *request;
 	char value[80];
-	int len;
 
 	(void)server;
 	assert_string_equal(seen_header(seen, "Content-Type", value, sizeof value), MEDIA);
 	assert_string_equal(seen->path, "/cmp/p/plant");
-	request = d2i_OSSL_CMP_MSG(NULL, &at, (long)seen->body_len);
+	request = cmp_service_decode(bytes_of(seen->body, seen->body_len));
 	assert_non_null(request);
 	note(request);
 	if (api.hostile_at == OSSL_CMP_MSG_get_bodytype(request)) {
@@ -171,40 +135,23 @@ service(struct tls_server *server, const struct seen *seen, struct reply *reply)
 		OSSL_CMP_MSG_free(request);
 		return;
 	}
-	answer = OSSL_CMP_SRV_process_request(api.srv, request);
+	assert_true(cmp_service_answer(api.srv, request, &answer));
 	OSSL_CMP_MSG_free(request);
-	assert_non_null(answer);
-	len = i2d_OSSL_CMP_MSG(answer, &der);
-	assert_true(len > 0);
-	reply_octets(reply, MEDIA, bytes_of(der, (size_t)len));
-	OPENSSL_free(der);
-	OSSL_CMP_MSG_free(answer);
-}
-
-static inline int
-silent(const char *function, const char *file, int line, OSSL_CMP_severity level, const char *message)
-{
-	(void)function;
-	(void)file;
-	(void)line;
-	(void)level;
-	(void)message;
-	return 1;
+	reply_octets(reply, MEDIA, buf_bytes(&answer));
 }
 
 /* The server's half; our answers are signed by its CA, or by whom api.signer names. */
 static inline void
 server_make(struct fixture *f)
 {
+	static const struct cmp_callbacks callbacks = { certify, on_revoke, confirmation, polled };
 	OSSL_CMP_CTX *ctx;
 	X509_STORE *store = X509_STORE_new();
 
 	OSSL_CMP_SRV_CTX_free(api.srv);
-	api.srv = OSSL_CMP_SRV_CTX_new(NULL, NULL);
+	api.srv = cmp_service_new(f, &callbacks);
 	assert_true(api.srv != NULL && store != NULL);
-	assert_int_equal(OSSL_CMP_SRV_CTX_init(api.srv, f, certify, on_revoke, general, on_error, confirmation, polled), 1);
 	ctx = OSSL_CMP_SRV_CTX_get0_cmp_ctx(api.srv);
-	(void)OSSL_CMP_CTX_set_log_cb(ctx, silent);
 	assert_int_equal(X509_STORE_add_cert(store, f->certs.ca), 1);
 	if (api.by_secret) {
 		assert_int_equal(OSSL_CMP_CTX_set1_secretValue(ctx, (const unsigned char *)SECRET, (int)strlen(SECRET)), 1);

@@ -25,16 +25,20 @@ cmp_issues_by_signature_and_confirms(void **state)
 	assert_int_equal(api.confirmed, 1);
 }
 
+/* The CA may have the first one in progress when somebody says that it did not issue. */
 static void
-cmp_names_the_transaction_after_the_request(void **state)
+cmp_gives_each_attempt_a_transaction_of_its_own(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t hash[32];
+	uint8_t first[16];
 
 	open_cmp(f, true);
+	api.hostile_at = CERT_CONF;
+	api.hostile = reply_of(500, "");
+	issue_unknown(f, "confirmation is not known");
+	memcpy(first, api.transaction, sizeof first);
 	issue_ok(f);
-	assert_int_equal(sha256(bytes_of_text("gw-17-0"), hash, &f->e), 0);
-	assert_memory_equal(api.transaction, hash, 16);
+	assert_memory_not_equal(api.transaction, first, sizeof first);
 }
 
 static void
@@ -189,6 +193,7 @@ cmp_a_lost_confirmation_leaves_it_open(void **state)
 	issue_unknown(f, "confirmation is not known");
 }
 
+/* Ours may have been made as well, and CMP cannot be asked for it: an operator looks. */
 static void
 cmp_refuses_a_certificate_of_another_key_and_revokes_nothing(void **state)
 {
@@ -196,9 +201,31 @@ cmp_refuses_a_certificate_of_another_key_and_revokes_nothing(void **state)
 
 	open_cmp(f, true);
 	api.other_key = true;
-	issue_fails(f, ERR_DENIED, "another key");
+	issue_unknown(f, "another key");
+	assert_non_null(strstr(f->e.text, f->serial));
+	assert_int_not_equal(f->answer.reference[0], '\0');
 	assert_int_equal(api.refused, 1);
 	assert_int_equal(api.confirmed, 0);
+	assert_int_equal(api.revoked, 0);
+	assert_null(f->ops->reconcile);
+}
+
+static void
+cmp_a_poll_that_gives_a_certificate_of_another_key_does_not_end_it(void **state)
+{
+	struct fixture *f = *state;
+	char reference[CA_REFERENCE_MAX];
+
+	api.wait = 2;
+	open_cmp(f, true);
+	assert_int_equal(f->ops->issue(f->ca, &f->request, &f->answer, &f->e), 0);
+	assert_int_equal(f->answer.state, CA_WAITING);
+	(void)snprintf(reference, sizeof reference, "%s", f->answer.reference);
+	api.other_key = true;
+	assert_int_equal(f->ops->poll(f->ca, &f->request, reference, &f->answer, &f->e), 0);
+	assert_int_equal(f->answer.state, CA_UNKNOWN);
+	error_is(f, ERR_UPSTREAM, f->serial);
+	assert_int_equal(api.refused, 1);
 	assert_int_equal(api.revoked, 0);
 }
 
@@ -288,7 +315,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmp_test(cmp_issues_by_a_secret_and_confirms),
 		cmp_test(cmp_issues_by_signature_and_confirms),
-		cmp_test(cmp_names_the_transaction_after_the_request),
+		cmp_test(cmp_gives_each_attempt_a_transaction_of_its_own),
 		cmp_test(cmp_polls_by_secret_in_a_process_that_never_asked),
 		cmp_test(cmp_polls_by_signature_in_a_process_that_never_asked),
 		cmp_test(cmp_a_lost_poll_is_asked_again),
@@ -298,6 +325,7 @@ main(void)
 		cmp_test(cmp_in_trouble_is_told_apart),
 		cmp_test(cmp_a_lost_confirmation_leaves_it_open),
 		cmp_test(cmp_refuses_a_certificate_of_another_key_and_revokes_nothing),
+		cmp_test(cmp_a_poll_that_gives_a_certificate_of_another_key_does_not_end_it),
 		cmp_test(cmp_tells_the_ca_of_a_certificate_that_was_not_approved),
 		cmp_test(cmp_believes_neither_a_wrong_secret_nor_a_devices_signature),
 		cmp_test(cmp_revokes_by_serial_number),

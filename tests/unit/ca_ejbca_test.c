@@ -10,6 +10,8 @@ static struct {
 	json_t *last;
 	char method[16], path[1024];
 	size_t searches;
+	int revoke_status;   /* of the answer to a revocation; 0: 200 */
+	const char *standing; /* what it says of a certificate when asked; NULL: 404 */
 } api;
 
 /* base64 of DER out of PEM. */
@@ -82,7 +84,9 @@ service(struct tls_server *server, const struct seen *seen, struct reply *reply)
 	else if (strcmp(at, "/status") == 0)
 		reply_json(reply, 200, json_pack("{s:s, s:s}", "status", "OK", "revision", "EJBCA"));
 	else if (strstr(at, "/revoke?") != NULL)
-		reply_json(reply, 200, json_pack("{s:b}", "revoked", 1));
+		reply_json(reply, api.revoke_status == 0 ? 200 : api.revoke_status, json_pack("{s:s}", "error_message", "as you know"));
+	else if (strstr(at, "/revocationstatus") != NULL)
+		reply_json(reply, api.standing == NULL ? 404 : 200, json_loads(api.standing == NULL ? "{}" : api.standing, 0, NULL));
 	else if (api.waiting)
 		reply_json(reply, 202, json_pack("{s:i, s:s}", "error_code", 202, "error_message",
 			api.no_number ? "Approval is needed." : "Approval is needed, request 1234567890."));
@@ -362,6 +366,87 @@ ejbca_revokes_by_issuer_and_serial(void **state)
 	error_is(f, ERR_UPSTREAM, "500");
 }
 
+#define GOOD  "{\"revoked\":false,\"revocation_reason\":\"NOT_REVOKED\"}"
+#define HELD  "{\"revoked\":true,\"revocation_reason\":\"CERTIFICATE_HOLD\"}"
+#define ENDED "{\"revoked\":true,\"revocation_reason\":\"KEY_COMPROMISE\"}"
+enum { REVOKE = 1, HOLD = 6, RELEASE = 8 };
+
+static int
+hold_or_revoke(struct fixture *f, int reason, int status, const char *standing)
+{
+	api.revoke_status = status;
+	api.standing = standing;
+	return f->ops->revoke(f->ca, "0a1b", bytes_of(NULL, 0), reason, NOW_S, &f->e);
+}
+
+static void
+ejbca_holds_and_releases(void **state)
+{
+	struct fixture *f = *state;
+
+	open_ca(f, "ejbca", service);
+	assert_true(f->ops->holds);
+	assert_int_equal(hold_or_revoke(f, HOLD, 200, NULL), 0);
+	assert_non_null(strstr(api.path, "/0a1b/revoke?reason=CERTIFICATE_HOLD"));
+	assert_int_equal(hold_or_revoke(f, RELEASE, 200, NULL), 0);
+	assert_non_null(strstr(api.path, "/0a1b/revoke?reason=REMOVE_FROM_CRL"));
+}
+
+/* The release of what is not on hold, and the revocation of what is, are refused with the same 409 as what is done already. */
+static void
+ejbca_is_asked_what_a_conflict_means(void **state)
+{
+	struct fixture *f = *state;
+
+	open_ca(f, "ejbca", service);
+	assert_int_equal(hold_or_revoke(f, HOLD, 409, HELD), 0);
+	assert_string_equal(api.path, "/CN%3DTest%20Issuing%2CO%3DExample%20Works/0a1b/revocationstatus");
+	assert_int_equal(hold_or_revoke(f, HOLD, 409, ENDED), 0);
+	assert_int_equal(hold_or_revoke(f, HOLD, 409, GOOD), -1);
+	error_is(f, ERR_DENIED, "as you know");
+	assert_int_equal(hold_or_revoke(f, RELEASE, 409, GOOD), 0);
+	assert_int_equal(hold_or_revoke(f, RELEASE, 409, HELD), -1);
+	error_is(f, ERR_DENIED, "as you know");
+	assert_int_equal(hold_or_revoke(f, RELEASE, 409, ENDED), -1);
+	error_is(f, ERR_UNSUPPORTED, "for good");
+	assert_int_equal(hold_or_revoke(f, REVOKE, 409, ENDED), 0);
+	assert_int_equal(hold_or_revoke(f, REVOKE, 409, HELD), -1);
+	error_is(f, ERR_DENIED, "as you know");
+}
+
+static void
+ejbca_that_does_not_say_more_is_believed_that_it_is_revoked(void **state)
+{
+	struct fixture *f = *state;
+
+	open_ca(f, "ejbca", service);
+	assert_int_equal(hold_or_revoke(f, HOLD, 409, NULL), 0);
+	assert_int_equal(hold_or_revoke(f, REVOKE, 409, "{}"), 0);
+	assert_int_equal(hold_or_revoke(f, RELEASE, 409, NULL), -1);
+	error_is(f, ERR_DENIED, "as you know");
+	assert_int_equal(hold_or_revoke(f, HOLD, 400, NULL), -1);
+	error_is(f, ERR_DENIED, "as you know");
+}
+
+/* Each call may ask its approvers again; that it is done shows in the certificate alone. */
+static void
+ejbca_whose_approvers_take_their_time_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+
+	open_ca(f, "ejbca", service);
+	assert_int_equal(hold_or_revoke(f, HOLD, 202, GOOD), -1);
+	error_is(f, ERR_PENDING, "approval");
+	assert_int_equal(hold_or_revoke(f, HOLD, 400, GOOD), -1);
+	error_is(f, ERR_DENIED, "as you know");
+	assert_int_equal(hold_or_revoke(f, HOLD, 202, HELD), 0);
+	assert_int_equal(hold_or_revoke(f, HOLD, 400, HELD), 0);
+	assert_int_equal(hold_or_revoke(f, REVOKE, 202, HELD), -1);
+	error_is(f, ERR_PENDING, "approval");
+	assert_int_equal(hold_or_revoke(f, REVOKE, 202, NULL), -1);
+	error_is(f, ERR_PENDING, "approval");
+}
+
 static void
 ejbca_is_well_when_it_says_so(void **state)
 {
@@ -413,6 +498,10 @@ main(void)
 		ejbca_test(ejbca_knows_nothing_is_there_only_when_it_may_see),
 		ejbca_test(ejbca_searches_that_fail_leave_it_open),
 		ejbca_test(ejbca_revokes_by_issuer_and_serial),
+		ejbca_test(ejbca_holds_and_releases),
+		ejbca_test(ejbca_is_asked_what_a_conflict_means),
+		ejbca_test(ejbca_that_does_not_say_more_is_believed_that_it_is_revoked),
+		ejbca_test(ejbca_whose_approvers_take_their_time_is_waited_for),
 		ejbca_test(ejbca_is_well_when_it_says_so),
 		ejbca_test(ejbca_settings_say_what_to_set),
 	};

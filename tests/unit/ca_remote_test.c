@@ -265,10 +265,25 @@ remote_makes_a_connector_whose_key_is_in_a_token(void **state)
 	assert_null(ca);
 }
 
+/* A hold that cannot end is a revocation: the others' own tests see that they refuse one. */
+static void
+remote_holds_are_for_those_that_can_release(void **state)
+{
+	static const char *const can[] = { "ejbca", "cmp" }, *const cannot[] = { "cfssl", "vault", "stepca", "est", "scep" };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof can / sizeof can[0]; i++)
+		assert_true(ca_ops_of(can[i])->holds && ca_ops_of(can[i])->revoke != NULL);
+	for (i = 0; i < sizeof cannot / sizeof cannot[0]; i++)
+		assert_false(ca_ops_of(cannot[i])->holds);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(remote_holds_are_for_those_that_can_release),
 		test(remote_takes_one_certificate_of_the_requests_key),
 		test(remote_takes_nothing_that_is_longer_than_a_certificate),
 		test(remote_statuses_have_three_meanings),

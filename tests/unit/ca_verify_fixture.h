@@ -8,6 +8,8 @@
 #define TESTS_UNIT_CA_VERIFY_FIXTURE_H
 
 #include "tests/unit/ca_fixture.h"
+#include "gateway/ca/leaf.h"
+#include "gateway/ca/verifier.h"
 
 static inline void
 ext_add(X509 *cert, const char *name, const char *value)
@@ -78,9 +80,17 @@ static inline int
 verify(const struct fixture *f, X509 *cert, struct err *e)
 {
 	CLEANUP(buf) struct buf der = { 0 };
+	struct verifier *verifier = NULL;
+	struct err other;
+	int result;
 
 	assert_int_equal(x509_to_der(cert, &der, e), 0);
-	return ca_verify_issued(buf_bytes(&der), &f->request, f->issuing, e);
+	result = ca_verify_issued(buf_bytes(&der), &f->request, f->issuing, e);
+	/* With a key that was prepared for SHA-256 before it says the same. */
+	if (verifier_new(X509_get0_pubkey(f->issuing), ossl_sha256(), &verifier, &other) == 0)
+		assert_int_equal(leaf_verify(buf_bytes(&der), &f->request, f->issuing, verifier, &other), result);
+	verifier_free(verifier);
+	return result;
 }
 
 static inline void
