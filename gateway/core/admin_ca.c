@@ -160,12 +160,13 @@ json_of_ca(struct admin_call *call, const struct snapshot *s, const struct confi
 
 	if (elsewhere && s->ops->intents->counts(s->read, config->name, &counts, &e) != 0)
 		counts = (struct intent_counts){ 0 };
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "ca", config->name, "type", config->type, "url",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "ca", config->name, "type", config->type, "url",
 		config->url, "breaker", elsewhere ? guard_state_name(guard) : "", "group", config->group, "failover",
 		json_of_failover(config), "open",
 		(json_int_t)(counts.in_state[INTENT_OPEN] + counts.in_state[INTENT_SENT]), "waiting",
 		(json_int_t)counts.in_state[INTENT_WAITING], "unknown", (json_int_t)counts.in_state[INTENT_UNKNOWN],
-		"revocations", (json_int_t)counts.revocations);
+		"revocations", (json_int_t)counts.revocations, "holds", (json_int_t)(counts.holds + counts.releases), "unheld",
+		(json_int_t)counts.unheld);
 }
 
 int

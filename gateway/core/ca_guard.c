@@ -109,8 +109,9 @@ ca_guard_enter(struct ca_guard *guard, bool issues, int64_t now_s, int64_t *at_s
 	/* The one that probes says soon what the others may do; so does one that is under way. */
 	if (guard->state == GUARD_OPEN && now_s < guard->open_until_s)
 		*at_s = guard->open_until_s;
-	else if (guard->state != GUARD_HALF_OPEN && guard->calls < guard->calls_max &&
-		(!issues || has_credit(guard, now_s, at_s))) {
+	else if (guard->state != GUARD_HALF_OPEN && guard->calls >= guard->calls_max)
+		*at_s = 0;
+	else if (guard->state != GUARD_HALF_OPEN && (!issues || has_credit(guard, now_s, at_s))) {
 		may = true;
 		guard->calls++;
 		if (issues && guard->budget != 0)

@@ -30,7 +30,8 @@ void ca_guard_free(struct ca_guard *guard); /* NULL is allowed */
 /* calls: under way at once. budget: certificates a minute; 0: any number. May change at any time. */
 void ca_guard_set(struct ca_guard *guard, int calls, int64_t budget);
 
-/* May a call be made now? true: ca_guard_leave() must follow. issues: it asks for a certificate. *at_s: when to ask again. */
+/* May a call be made now? true: ca_guard_leave() must follow. issues: it asks for a certificate. *at_s: when to ask again; 0: when
+   one of those under way has left. */
 bool ca_guard_enter(struct ca_guard *guard, bool issues, int64_t now_s, int64_t *at_s);
 enum guard_call {
 	GUARD_ANSWERED,  /* whatever it said */

@@ -7,6 +7,7 @@
 
 #include "base/jsontext.h"
 #include "gateway/core/enroll_internal.h"
+#include "gateway/core/issuer.h"
 #include "gateway/core/log.h"
 #include "gateway/core/metrics.h"
 #include "gateway/core/sightings.h"
@@ -110,6 +111,8 @@ attempt_tell_of_clone(struct attempt *a)
 		(void)snprintf(reason, sizeof reason, "a clone: %s", a->clone_text);
 		if (a->gateway->store_ops->asset_quarantine(a->gateway->store, a->asset.id, reason, a->request->now_s, &e) < 0)
 			log_rare(LOG_LEVEL_ERROR, "clone", "%s could not be put into quarantine: %s", a->asset.tag, e.text);
+		else
+			issuer_wake(a->gateway->issuer, NULL); /* its certificates are on hold now, which CAs elsewhere have to hear */
 	}
 	if (!a->clone_tell)
 		return;

@@ -1,6 +1,6 @@
 /*
  * A CA elsewhere: the pipeline's part. The intent is recorded with the request, which then waits; the issuer does the rest. When it is done
- * soon, another round finds the request issued and answers like any repetition.
+ * soon, the thread that asked is handed the certificate; others go another round, find the request issued and answer like any repetition.
  */
 #include <stdio.h>
 #include <string.h>
@@ -78,16 +78,24 @@ let_limits_go(struct attempt *a, bool held)
 
 /* With the limits held before, because the end may come before this thread goes on. */
 static int
-put_intent(struct attempt *a, const struct intent_new *intent, enum store_recorded *what, struct err *e)
+put_intent(struct attempt *a, struct intent_new *intent, enum store_recorded *what, struct err *e)
 {
-	bool held = hold_limits(a);
+	struct lane *lane = issuer_claim(a->gateway->issuer, intent->ca);
+	bool held = hold_limits(a), recorded;
 	int result;
 
+	intent->id = &a->intent.id;
+	intent->sent = lane != NULL;
 	a->new_intent = intent;
 	result = attempt_record(a, REQUEST_PENDING, what, e);
 	a->new_intent = NULL;
-	if (result != 0 || *what != STORE_RECORDED)
+	recorded = result == 0 && *what == STORE_RECORDED;
+	if (!recorded)
 		let_limits_go(a, held);
+	if (lane != NULL)
+		issuer_hand(lane, recorded ? a->intent.id : 0);
+	else if (recorded)
+		issuer_wake(a->gateway->issuer, intent->ca);
 	return result;
 }
 
@@ -175,10 +183,14 @@ attempt_ask_elsewhere(struct attempt *a, struct err *e)
 		result = record_intent(a, e);
 	if (result != 0)
 		return result;
-	if (!a->has_intent)
-		issuer_wake(a->gateway->issuer, a->intent.ca);
-	if (issuer_ticket_wait(a->ticket, a->intent.ca, wait_ms(a)))
+	if (!issuer_ticket_wait(a->ticket, a->intent.ca, a->has_intent ? 0 : a->intent.request_id, wait_ms(a))) {
+		conclude_waiting(a);
+		return 0;
+	}
+	/* What this very thread has asked for was decided once more when it came, a moment ago: nothing is left to look up. */
+	if (!issuer_ticket_take(a->ticket, &a->result->cert, a->result->ca))
 		return 1;
-	conclude_waiting(a);
+	a->result->request_id = a->intent.request_id;
+	attempt_conclude(a, ERR_NONE, "ok", "the CA has issued it");
 	return 0;
 }

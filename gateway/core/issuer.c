@@ -51,7 +51,9 @@ add_thread(struct lane *lane, struct err *e)
 		free(self);
 		return err_set(e, ERR_NOMEM, "no thread to ask CA %s: %s", lane->ca, strerror(rc));
 	}
+	(void)pthread_mutex_lock(&lane->issuer->lock);
 	lane->thread_count++;
+	(void)pthread_mutex_unlock(&lane->issuer->lock);
 	return 0;
 }
 
@@ -81,7 +83,7 @@ static int
 refresh_lane(struct issuer *issuer, const struct config_ca *config, struct err *e)
 {
 	struct lane *lane = issuer_lane(issuer, config->name);
-	int calls = config->calls > LANE_THREADS_MAX ? LANE_THREADS_MAX : config->calls;
+	int threads = config->calls + LANE_SPARE > LANE_THREADS_MAX ? LANE_THREADS_MAX : config->calls + LANE_SPARE;
 
 	if (lane == NULL)
 		lane = add_lane(issuer, config, e);
@@ -91,7 +93,7 @@ refresh_lane(struct issuer *issuer, const struct config_ca *config, struct err *
 	(void)pthread_mutex_lock(&issuer->lock);
 	lane->stand_ins = config->failover_count != 0;
 	(void)pthread_mutex_unlock(&issuer->lock);
-	while (lane->thread_count < calls)
+	while (lane->thread_count < threads)
 		if (add_thread(lane, e) != 0)
 			return -1;
 	return 0;

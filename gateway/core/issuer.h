@@ -6,7 +6,7 @@
  * request in by recording the intent, and waits a little on a ticket; the rest goes on without it, across restarts.
  *
  * States, and what leads from one to the next:
- *   open -> sent (committed before the call) -> done: the certificate is what was approved, and is still allowed
+ *   open -> sent (committed before the call; some begin so) -> done: the certificate is what was approved, and is still allowed
  *                                            -> failed: the CA refused
  *                                            -> quarantined: another certificate, or not allowed any more; it is revoked there
  *                                            -> open: certainly not issued; again after a while
@@ -27,6 +27,7 @@
 
 struct issuer;
 struct issuer_ticket;
+struct lane;
 
 struct issuer_settings {
 	struct gateway *gateway;   /* must outlive it; its issuer is set by the caller */
@@ -49,6 +50,14 @@ const char *issuer_choose(struct issuer *issuer, const struct world *world, cons
 /* So many went to another one: for the metrics. */
 void issuer_count_failover(struct issuer *issuer, const char *from, const char *to, size_t count);
 
+/*
+ * To be called at once: a CA with nothing to do has a thread and one of its calls kept for an intent that is about to be recorded as SENT, so
+ * that nobody has to look for it and commit that it is sent. Then issuer_hand() must follow, whatever came of recording it. NULL: it is to
+ * be recorded as OPEN.
+ */
+struct lane *issuer_claim(struct issuer *issuer, const char *ca);
+void issuer_hand(struct lane *lane, int64_t intent_id); /* 0: it was not recorded */
+
 /* Something may be due for this CA, or (NULL) for any: look now. issuer may be NULL. */
 void issuer_wake(struct issuer *issuer, const char *ca);
 
@@ -57,9 +66,13 @@ void issuer_wake(struct issuer *issuer, const char *ca);
  * missed. NULL: no memory.
  */
 struct issuer_ticket *issuer_ticket_new(struct issuer *issuer, const uint8_t csr_sha256[32]);
-/* true: an end came, perhaps this one's. false: wait_ms are over since the ticket's first wait, or waiting is pointless: too many do, or the
-   CA's breaker is open. */
-bool issuer_ticket_wait(struct issuer_ticket *ticket, const char *ca, int64_t wait_ms);
+/*
+ * true: an end came, perhaps this one's. false: wait_ms are over since the ticket's first wait, or waiting is pointless: too many do, or the
+ * CA's breaker is open. request_id: of the request that this thread has recorded itself, and whose certificate it may be handed; 0: none.
+ */
+bool issuer_ticket_wait(struct issuer_ticket *ticket, const char *ca, int64_t request_id, int64_t wait_ms);
+/* After such an end: is the certificate there? Then cert (DER) is the caller's, and ca who signed it; else the store has to be asked. */
+bool issuer_ticket_take(struct issuer_ticket *ticket, struct buf *cert, char ca[REG_TEXT_MAX]);
 bool issuer_ticket_told(const struct issuer_ticket *ticket); /* a wait has come to an end before */
 void issuer_ticket_free(struct issuer_ticket *ticket); /* NULL is allowed */
 

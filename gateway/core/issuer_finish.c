@@ -58,6 +58,7 @@ decide_round(const struct issuer_job *job, const struct intent_row *intent, stru
 		&round->replay, e);
 	if (result == 0) {
 		round->replay.attempt->finishing = true;
+		round->replay.request.csr_mode = EST_CSR_STORED;
 		result = replay_run(&round->replay, e);
 	}
 	if (result == 0)

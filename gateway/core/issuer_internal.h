@@ -25,7 +25,7 @@
 /* What the calls of one CA came to, for the metrics. */
 enum issuer_outcome {
 	CALL_ISSUED, CALL_WAITING, CALL_REFUSED, CALL_UNAVAILABLE, CALL_UNKNOWN, CALL_ABSENT,
-	CALL_QUARANTINED, CALL_UNKNOWN_ISSUER, CALL_REVOKED, CALL_REVOKE_FAILED, CALL_COUNT
+	CALL_QUARANTINED, CALL_UNKNOWN_ISSUER, CALL_REVOKED, CALL_REVOKE_FAILED, CALL_HELD, CALL_RELEASED, CALL_COUNT
 };
 
 /*
@@ -51,6 +51,7 @@ struct issuer_job {
 	const struct world_ca *ca;
 	int64_t now_s;
 	bool revoke;                    /* revocation and cert, else intent_id */
+	bool claimed;                   /* it is SENT by issuer_claim(), and nobody has sent it yet */
 	int64_t intent_id;
 	struct revocation_row revocation;
 	struct buf cert;
@@ -58,11 +59,17 @@ struct issuer_job {
 	struct issuer_kept *kept;       /* what an earlier call came to: nobody is called then. NULL: nothing. With -1, what is to be kept now;
 	                                   owned by whom it is handed to */
 
+	/* As soon as call is known, before anything is recorded: others may call now. NULL: nobody wants to know. */
+	void (*called)(struct issuer_job *job);
+	void *called_arg;
 	enum guard_call call;
 	bool counted;                   /* outcome says what came of a call */
 	enum issuer_outcome outcome;
-	bool over;                      /* the intent is: csr_sha256 says whose */
+	bool over;                      /* the intent is: csr_sha256 and request_id say whose */
 	uint8_t csr_sha256[32];
+	int64_t request_id;
+	struct buf given;               /* the certificate that is recorded now (DER); owned by whoever made the job */
+	const char *given_by;           /* its CA's name, of the world */
 	int64_t next_try_s;             /* when it is to be looked at again; 0: never */
 };
 
@@ -71,6 +78,8 @@ const struct config_ca *issuer_job_config(const struct issuer_job *job);
 
 /* Carry it out in this thread, with the call it needs. 0, or -1 *e: the store did not answer; nothing is lost. */
 MUST_USE int issuer_carry_out(struct issuer_job *job, struct err *e);
+/* What was claimed and not called for after all is open again. */
+void issuer_unsend(const struct issuer_job *job);
 MUST_USE int issuer_carry_out_revocation(struct issuer_job *job, struct err *e);
 
 /*
@@ -91,12 +100,15 @@ int issuer_judge(const struct issuer_job *job, const struct ca_request *approved
 	bool *other, const char **reason, struct err *wrong);
 
 #define LANES_MAX         32
-#define LANE_THREADS_MAX  16
+#define LANE_SPARE        2  /* threads beyond `calls`: they record what came of one call while the next is made */
+#define LANE_THREADS_MAX  (16 + LANE_SPARE)
 #define LANE_JOBS         64 /* taken from the store at once */
 #define LANE_KEPT_MAX     256 /* past it nothing new is begun until the store has taken some */
 
 struct lane_job {
 	bool revoke, issues, probe;
+	bool claimed;
+	bool sent;                /* it was when the store was read */
 	int64_t intent_id;
 	struct revocation_row revocation;
 	struct buf cert;
@@ -115,6 +127,9 @@ struct lane {
 	struct lane_job jobs[LANE_JOBS];
 	size_t first, count;
 	int64_t busy[LANE_THREADS_MAX]; /* intents at work, by thread; 0: none. Negative: a revocation */
+	int claims;                     /* intents that are being recorded as SENT; each has a call of the guard's */
+	int64_t handed[LANE_THREADS_MAX]; /* and were: whoever comes next calls */
+	int handed_count;
 	struct issuer_kept *kept;
 	size_t kept_count;
 	bool filling, look;
@@ -134,7 +149,13 @@ struct lane {
 /* issuer_lane.c: what one thread of a lane does until the issuer stops. */
 void lane_run(struct lane *lane, int number);
 void lane_drop_jobs(struct lane *lane); /* under lock */
-void issuer_tell(struct issuer *issuer, const uint8_t csr_sha256[32]); /* its tickets, that this came to an end; under lock */
+/* Its tickets, that this came to an end, and what it gave to whom it is for; under lock. */
+void issuer_tell(struct issuer *issuer, const struct issuer_job *job);
+
+/* issuer_claim.c, under lock. */
+/* An intent that the store calls sent: is it so by a claim, somebody's by now, or about to be? What is being recorded has no number yet. */
+bool lane_is_claimed(const struct lane *lane, int64_t id);
+void lane_take_handed(struct lane *lane, int number, struct lane_job *out); /* the oldest; there is one */
 
 /* issuer_keep.c, under lock. */
 void lane_keep(struct lane *lane, struct issuer_kept *kept);
@@ -152,6 +173,9 @@ struct issuer_ticket {
 	struct issuer *issuer;
 	pthread_cond_t news;
 	uint8_t csr_sha256[32];
+	int64_t request_id;     /* whose certificate it may be handed, as long as somebody waits; 0: none */
+	struct buf cert;        /* and was; empty: it was not */
+	char ca[REG_TEXT_MAX];
 	bool told, was_told;
 	struct timespec until;
 	bool waited;

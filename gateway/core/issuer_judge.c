@@ -48,6 +48,15 @@ find_signer(const struct issuer_job *job, const struct config_ca *config, struct
 	return 0;
 }
 
+/* By its own issuing certificate. */
+static int
+verify_own(const struct issuer_job *job, const struct ca_request *approved, struct bytes cert, X509 *own, struct err *wrong)
+{
+	const struct ca_ops *ops = job->ca->ops;
+
+	return ops->verify != NULL ? ops->verify(job->ca->ca, cert, approved, wrong) : ca_verify_issued(cert, approved, own, wrong);
+}
+
 int
 issuer_judge(const struct issuer_job *job, const struct ca_request *approved, struct bytes cert, const struct config_ca **by,
 	bool *other, const char **reason, struct err *wrong)
@@ -58,7 +67,7 @@ issuer_judge(const struct issuer_job *job, const struct ca_request *approved, st
 	*by = issuer_job_config(job);
 	*other = false;
 	*reason = "ca.verification";
-	if ((job->ca->ops->verified && !job->found) || ca_verify_issued(cert, approved, own, wrong) == 0)
+	if ((job->ca->ops->verified && !job->found) || verify_own(job, approved, cert, own, wrong) == 0)
 		return 0;
 	if (wrong->code == ERR_NOMEM)
 		return -1;

@@ -19,7 +19,7 @@ struct filling {
 	size_t count;
 	int64_t skip[SKIP_MAX]; /* at work, or kept */
 	size_t skip_count;
-	bool hurry, full;
+	bool hurry, full, more; /* more: than was taken is due */
 	int64_t now_s, due_s;
 };
 
@@ -45,7 +45,8 @@ take_revocation(void *arg, const struct revocation_row *row, struct bytes cert)
 	*job = (struct lane_job){ .revoke = true, .revocation = *row };
 	buf_append_bytes(&job->cert, cert);
 	f->count++;
-	return f->count < LANE_REVOCATIONS;
+	f->more = f->count >= LANE_REVOCATIONS;
+	return !f->more;
 }
 
 static bool
@@ -55,7 +56,9 @@ take_intent(void *arg, const struct intent_row *row)
 
 	if (is_skipped(f, row->id) || (row->next_try_s > f->now_s && row->state != INTENT_OPEN))
 		return true;
-	f->jobs[f->count++] = (struct lane_job){ .intent_id = row->id, .issues = row->state == INTENT_OPEN };
+	f->jobs[f->count++] = (struct lane_job){ .intent_id = row->id, .issues = row->state == INTENT_OPEN,
+		.sent = row->state == INTENT_SENT };
+	f->more = f->more || f->count == LANE_JOBS;
 	return f->count < LANE_JOBS;
 }
 
@@ -76,12 +79,12 @@ read_due(const struct gateway *gateway, const char *ca, struct filling *f, struc
 	if (result == 0)
 		result = intents->list(read, &filter, take_intent, f, e);
 	/* When these are done it is time for the next look, which finds what else there is. */
-	f->due_s = f->count != 0 ? f->now_s : f->now_s + IDLE_S;
-	if (result == 0 && f->count == 0)
+	f->due_s = f->more ? f->now_s : f->now_s + IDLE_S;
+	if (result == 0 && !f->more)
 		result = intents->next(read, ca, &at_s, e);
-	/* What is due and at work already hides what comes after it, until it is done: finished(). */
-	if (result == 1 && at_s > f->now_s && at_s < f->due_s)
-		f->due_s = at_s;
+	/* What is due and at work, or about to be, hides what comes after it: the next look comes soon. */
+	if (result == 1 && at_s < f->due_s)
+		f->due_s = at_s > f->now_s ? at_s : f->now_s + ISSUER_LOOK_S;
 	gateway->store_ops->read_end(read);
 	return result < 0 ? -1 : 0;
 }
@@ -94,7 +97,7 @@ begin_filling(struct lane *lane, struct filling *f)
 	size_t i;
 
 	lane->filling = true;
-	lane->look = false;
+	lane->look = f->more = false;
 	f->hurry = lane->hurry;
 	f->now_s = lane->filled_s = issuer_now(lane->issuer);
 	lane->due_s = f->now_s + IDLE_S;
@@ -108,6 +111,20 @@ begin_filling(struct lane *lane, struct filling *f)
 	for (kept = lane->kept; kept != NULL && f->skip_count < SKIP_MAX; kept = kept->next)
 		f->skip[f->skip_count++] = kept->id;
 	f->full = lane->kept_count >= LANE_KEPT_MAX;
+}
+
+/* Under lock: the jobs found become the lane's. */
+static void
+take_found(struct lane *lane, struct filling *f)
+{
+	size_t i;
+
+	lane->first = lane->count = 0;
+	for (i = 0; i < f->count; i++)
+		if (f->jobs[i].sent && lane_is_claimed(lane, f->jobs[i].intent_id))
+			f->due_s = f->due_s < f->now_s + ISSUER_LOOK_S ? f->due_s : f->now_s + ISSUER_LOOK_S;
+		else
+			lane->jobs[lane->count++] = f->jobs[i];
 }
 
 /* With the lock; without it while the store is read. */
@@ -126,9 +143,7 @@ fill(struct lane *lane, struct filling *f)
 	if (result != 0)
 		log_rare(LOG_LEVEL_ERROR, "ca", "%s: %s", lane->ca, e.text);
 	(void)pthread_mutex_lock(&issuer->lock);
-	memcpy(lane->jobs, f->jobs, f->count * sizeof f->jobs[0]);
-	lane->first = 0;
-	lane->count = f->count;
+	take_found(lane, f);
 	lane->hurry = result == 0 ? false : lane->hurry;
 	if (result != 0)
 		f->due_s = f->now_s + ISSUER_STORE_S;
@@ -170,6 +185,10 @@ refused(struct lane *lane, int64_t at_s)
 	bool closed = ca_guard_state(lane->guard) == GUARD_CLOSED;
 	int64_t again_s = lane->filled_s + IDLE_S < lane_kept_due(lane) ? lane->filled_s + IDLE_S : lane_kept_due(lane);
 
+	if (at_s == 0) {
+		wait_until(lane, lane_kept_due(lane));
+		return;
+	}
 	/* A budget may hold them up for an hour: what the store has to learn, and revocations, which it lists first, do not wait behind them. */
 	if (closed && !lane->look && again_s > issuer_now(lane->issuer)) {
 		wait_until(lane, at_s < again_s ? at_s : again_s);
@@ -260,11 +279,17 @@ next_job(struct lane *lane, int number, struct filling *f, struct lane_job *out)
 	int64_t at_s = 0;
 
 	(void)pthread_mutex_lock(&issuer->lock);
-	while (!issuer->stopping && !found) {
+	/* What is sent already, by the store, is sent before the end. */
+	while ((!issuer->stopping || lane->claims + lane->handed_count > 0) && !found) {
 		int64_t now_s = issuer_now(issuer);
 		bool kept = lane->count != 0 ? lane->jobs[lane->first].kept != NULL : lane_kept_due(lane) <= now_s;
 
-		if (lane->move_s != 0 && now_s >= lane->move_s && !lane->moving)
+		if (lane->handed_count > 0) {
+			lane_take_handed(lane, number, out);
+			found = true;
+		} else if (issuer->stopping)
+			wait_until(lane, now_s + 1);
+		else if (lane->move_s != 0 && now_s >= lane->move_s && !lane->moving)
 			move_out(lane, now_s);
 		else if (now_s < lane->closed_s && !kept)
 			wait_until(lane, lane->closed_s < lane_kept_due(lane) ? lane->closed_s : lane_kept_due(lane));
@@ -283,18 +308,6 @@ next_job(struct lane *lane, int number, struct filling *f, struct lane_job *out)
 	return found;
 }
 
-void
-issuer_tell(struct issuer *issuer, const uint8_t csr_sha256[32])
-{
-	struct issuer_ticket *ticket;
-
-	for (ticket = issuer->tickets; ticket != NULL; ticket = ticket->next)
-		if (memcmp(ticket->csr_sha256, csr_sha256, 32) == 0) {
-			ticket->told = true;
-			(void)pthread_cond_signal(&ticket->news);
-		}
-}
-
 /* Under lock. It answers again: what was put off comes in its order, and others may have something for it. */
 static void
 is_back(struct lane *lane)
@@ -311,23 +324,40 @@ is_back(struct lane *lane)
 	log_text(LOG_LEVEL_INFO, "ca", "%s answers again", lane->ca);
 }
 
+/* The call is over, and somebody else may call; what came of it is not recorded yet. */
 static void
-finished(struct lane *lane, int number, const struct lane_job *what, bool guarded, const struct issuer_job *job)
+leave(struct issuer_job *job)
 {
+	struct lane *lane = job->called_arg;
 	struct issuer *issuer = lane->issuer;
-	bool back = guarded && ca_guard_leave(lane->guard, job->call, issuer_now(issuer));
+	bool back = ca_guard_leave(lane->guard, job->call, issuer_now(issuer));
 
+	job->called = NULL;
 	(void)pthread_mutex_lock(&issuer->lock);
-	lane->busy[number] = 0;
-	lane->look = lane->look || (lane->count == 0 && !what->probe);
-	if (job->counted)
-		lane->calls[job->outcome]++;
 	if (back)
 		is_back(lane);
-	if (guarded && job->call == GUARD_FAILED)
-		lane->move_s = 1;
-	if (guarded && job->call != GUARD_NOT_MADE)
+	if (job->call != GUARD_NOT_MADE)
 		lane->doubtful = job->call == GUARD_FAILED;
+	/* Who was refused meanwhile, because of this one, asks once more. */
+	if (lane->count != 0 || lane->closed_s != 0)
+		(void)pthread_cond_signal(&lane->work);
+	lane->closed_s = 0;
+	(void)pthread_mutex_unlock(&issuer->lock);
+}
+
+static void
+finished(struct lane *lane, int number, struct issuer_job *job)
+{
+	struct issuer *issuer = lane->issuer;
+
+	if (job->called != NULL)
+		leave(job);
+	(void)pthread_mutex_lock(&issuer->lock);
+	lane->busy[number] = 0;
+	if (job->call == GUARD_FAILED) /* and by now the store says so */
+		lane->move_s = 1;
+	if (job->counted)
+		lane->calls[job->outcome]++;
 	if (job->kept != NULL)
 		lane_keep(lane, job->kept);
 	if (job->next_try_s != 0 && job->next_try_s < lane->due_s) {
@@ -335,7 +365,7 @@ finished(struct lane *lane, int number, const struct lane_job *what, bool guarde
 		(void)pthread_cond_signal(&lane->work); /* this thread may be in its next call by then */
 	}
 	if (job->over)
-		issuer_tell(issuer, job->csr_sha256);
+		issuer_tell(issuer, job);
 	(void)pthread_mutex_unlock(&issuer->lock);
 }
 
@@ -377,7 +407,6 @@ carry_out(struct lane *lane, const struct config_ca *config, const struct world 
 		return;
 	}
 	job->revoke = what->revoke;
-	job->intent_id = what->intent_id;
 	job->revocation = what->revocation;
 	job->cert = what->cert;
 	result = what->revoke ? issuer_carry_out_revocation(job, &e) : issuer_carry_out(job, &e);
@@ -395,8 +424,8 @@ do_job(struct lane *lane, int number, struct lane_job *what)
 	struct world *world = world_get();
 	const struct config_ca *config = world == NULL ? NULL : config_ca(world->config, lane->ca);
 	struct issuer_job job = { .gateway = issuer->settings.gateway, .now_s = issuer_now(issuer), .call = GUARD_NOT_MADE,
-		.kept = what->kept };
-	bool guarded = what->kept == NULL;
+		.intent_id = what->intent_id, .claimed = what->claimed, .kept = what->kept,
+		.called = what->kept == NULL ? leave : NULL, .called_arg = lane };
 
 	job.next_try_s = job.now_s + IDLE_S;
 	if (config != NULL)
@@ -407,7 +436,10 @@ do_job(struct lane *lane, int number, struct lane_job *what)
 		job.next_try_s = 0;
 	} else
 		keep_for_later(lane, what, &job);
-	finished(lane, number, what, guarded, &job);
+	if (what->claimed && job.call == GUARD_NOT_MADE)
+		issuer_unsend(&job);
+	finished(lane, number, &job);
+	buf_free(&job.given);
 	buf_free(&what->cert);
 	world_put(world);
 }

@@ -24,6 +24,7 @@ static void
 hand_auto(struct hand *h)
 {
 	buf_free(&h->spki);
+	buf_free(&h->job.given);
 	ca_answer_free(&h->answer);
 }
 
@@ -222,7 +223,7 @@ take(struct hand *h, struct err *e)
 	}
 	if (h->job.over && issuer != NULL) {
 		(void)pthread_mutex_lock(&issuer->lock);
-		issuer_tell(issuer, h->job.csr_sha256);
+		issuer_tell(issuer, &h->job);
 		(void)pthread_mutex_unlock(&issuer->lock);
 	}
 	return result;

@@ -1,5 +1,7 @@
-/* One revocation that a CA is to be told of: the call, and what the answer means. */
+/* One certificate that a CA is to revoke, hold, or release: the call, and what the answer means. */
 #include <string.h>
+
+#include <openssl/x509v3.h>
 
 #include "gateway/core/issuer_internal.h"
 #include "gateway/core/log.h"
@@ -17,36 +19,99 @@ reason_of(const struct revocation_row *row)
 	} reasons[] = { { "superseded", 4 }, { "stolen", 1 }, { "lost", 1 }, { "compromise", 1 } };
 	size_t i;
 
+	if (row->wanted == UPSTREAM_HELD)
+		return CRL_REASON_CERTIFICATE_HOLD;
+	if (row->wanted == UPSTREAM_GOOD)
+		return CRL_REASON_REMOVE_FROM_CRL;
 	for (i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
 		if (strstr(row->reason, reasons[i].word) != NULL)
 			return reasons[i].code;
 	return 5; /* cessationOfOperation */
 }
 
+static const char *
+doing(const struct revocation_row *row)
+{
+	return row->wanted == UPSTREAM_HELD ? "holding" : row->wanted == UPSTREAM_GOOD ? "releasing" : "revoking";
+}
+
+static bool
+is_possible(const struct ca_ops *ops, const struct revocation_row *row, struct err *e)
+{
+	if (ops->revoke == NULL)
+		(void)err_set(e, ERR_UNSUPPORTED, "this CA takes no revocations by its protocol");
+	else if (row->wanted != UPSTREAM_REVOKED && !ops->holds)
+		(void)err_set(e, ERR_UNSUPPORTED, "this CA cannot hold a certificate and release it again");
+	return ops->revoke != NULL && (row->wanted == UPSTREAM_REVOKED || ops->holds);
+}
+
+/*
+ * What the CA takes it for after a call that did not do it. A refusal changed nothing. Without an answer it may have been done: then
+ * whatever is wanted next is told, even if it is what was told before.
+ */
+static enum upstream
+told_now(const struct revocation_row *row, const struct err *said)
+{
+	bool refused = said->code == ERR_DENIED || said->code == ERR_UNSUPPORTED;
+
+	return refused || row->wanted == UPSTREAM_REVOKED ? row->told : UPSTREAM_UNSURE;
+}
+
+static enum issuer_outcome
+outcome_of(const struct revocation_row *row)
+{
+	return row->wanted == UPSTREAM_HELD ? CALL_HELD : row->wanted == UPSTREAM_GOOD ? CALL_RELEASED : CALL_REVOKED;
+}
+
+static void
+failed(struct issuer_job *job, const struct err *said, struct revocation_step *s)
+{
+	bool never = said->code == ERR_UNSUPPORTED;
+
+	job->outcome = CALL_REVOKE_FAILED;
+	if (!never && said->code != ERR_DENIED && said->code != ERR_PENDING)
+		job->call = GUARD_FAILED;
+	s->to = never ? REVOCATION_IMPOSSIBLE : REVOCATION_LATER;
+	s->told = told_now(&job->revocation, said);
+	s->error = said->text;
+	s->next_try_s = never ? 0 : job->now_s + backoff_s(ISSUER_RETRY_S, job->revocation.tries + 1, ISSUER_REVOKE_MAX_S);
+	log_rare(LOG_LEVEL_ERROR, "ca", "%s: %s %s: %s", job->revocation.ca, doing(&job->revocation), job->revocation.serial, said->text);
+}
+
+static int
+record(struct issuer_job *job, const struct revocation_step *s, struct err *e)
+{
+	job->next_try_s = s->next_try_s;
+	return job->gateway->store_ops->intents->revocation_step(job->gateway->store, s, e);
+}
+
 int
 issuer_carry_out_revocation(struct issuer_job *job, struct err *e)
 {
 	const struct ca_ops *ops = job->ca->ops;
-	struct revocation_step s = { .id = job->revocation.id, .to = REVOCATION_DONE, .now_s = job->now_s };
+	const struct intent_ops *intents = job->gateway->store_ops->intents;
+	const struct revocation_row *row = &job->revocation;
+	struct revocation_step s = { .id = row->id, .wanted = row->wanted, .to = REVOCATION_DONE, .now_s = job->now_s };
 	struct err said = { 0 };
-	int rc = ops->revoke == NULL ? err_set(&said, ERR_UNSUPPORTED, "this CA takes no revocations by its protocol")
-				     : ops->revoke(job->ca->ca, job->revocation.serial, buf_bytes(&job->cert),
-					       reason_of(&job->revocation), job->now_s, &said);
+	bool begun = true;
 
-	job->call = ops->revoke == NULL ? GUARD_NOT_MADE : GUARD_ANSWERED;
-	job->counted = ops->revoke != NULL;
-	job->outcome = rc == 0 ? CALL_REVOKED : CALL_REVOKE_FAILED;
-	job->next_try_s = 0;
-	if (rc != 0) {
-		bool never = said.code == ERR_UNSUPPORTED;
-
-		job->call = never || said.code == ERR_DENIED ? job->call : GUARD_FAILED;
-		s.to = never ? REVOCATION_IMPOSSIBLE : REVOCATION_LATER;
-		s.error = said.text;
-		s.next_try_s = never ? 0 : job->now_s + backoff_s(ISSUER_RETRY_S, job->revocation.tries + 1,
-							ISSUER_REVOKE_MAX_S);
-		job->next_try_s = s.next_try_s;
-		log_rare(LOG_LEVEL_ERROR, "ca", "%s: revoking %s: %s", job->revocation.ca, job->revocation.serial, said.text);
+	job->call = GUARD_NOT_MADE;
+	job->counted = false;
+	if (!is_possible(ops, row, &said)) {
+		failed(job, &said, &s);
+		return record(job, &s, e);
 	}
-	return job->gateway->store_ops->intents->revocation_step(job->gateway->store, &s, e);
+	if (row->wanted != UPSTREAM_REVOKED &&
+	    intents->revocation_begin(job->gateway->store, row->id, row->wanted, &begun, e) != 0)
+		return -1;
+	if (!begun) { /* it has changed since it was read: it is read again */
+		job->next_try_s = job->now_s;
+		return 0;
+	}
+	job->call = GUARD_ANSWERED;
+	job->counted = true;
+	job->outcome = outcome_of(row);
+	if (ops->revoke(job->ca->ca, row->serial, buf_bytes(&job->cert), reason_of(row), job->now_s, &said) != 0)
+		failed(job, &said, &s);
+	return record(job, &s, e);
 }

@@ -1,6 +1,7 @@
 /* What others ask of the issuer: to be told of an end, and how the CAs are. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,7 +72,7 @@ is_pointless(const struct issuer *issuer, const char *ca)
 }
 
 bool
-issuer_ticket_wait(struct issuer_ticket *ticket, const char *ca, int64_t wait_ms)
+issuer_ticket_wait(struct issuer_ticket *ticket, const char *ca, int64_t request_id, int64_t wait_ms)
 {
 	struct issuer *issuer = ticket->issuer;
 	bool told;
@@ -83,8 +84,10 @@ issuer_ticket_wait(struct issuer_ticket *ticket, const char *ca, int64_t wait_ms
 	(void)pthread_mutex_lock(&issuer->lock);
 	if (!ticket->told && !is_pointless(issuer, ca)) {
 		issuer->waiting++;
+		ticket->request_id = request_id;
 		while (!ticket->told && !issuer->stopping && rc != ETIMEDOUT)
 			rc = pthread_cond_timedwait(&ticket->news, &issuer->lock, &ticket->until);
+		ticket->request_id = 0;
 		issuer->waiting--;
 	}
 	told = ticket->told;
@@ -92,6 +95,48 @@ issuer_ticket_wait(struct issuer_ticket *ticket, const char *ca, int64_t wait_ms
 	ticket->was_told = ticket->was_told || told;
 	(void)pthread_mutex_unlock(&issuer->lock);
 	return told;
+}
+
+bool
+issuer_ticket_take(struct issuer_ticket *ticket, struct buf *cert, char ca[REG_TEXT_MAX])
+{
+	bool there;
+
+	(void)pthread_mutex_lock(&ticket->issuer->lock);
+	there = ticket->cert.len != 0;
+	if (there) {
+		buf_free(cert);
+		*cert = ticket->cert;
+		ticket->cert = (struct buf){ 0 };
+		memcpy(ca, ticket->ca, REG_TEXT_MAX);
+	}
+	(void)pthread_mutex_unlock(&ticket->issuer->lock);
+	return there;
+}
+
+/* Without memory to copy it there is the store to ask, too. */
+static void
+hand_over(struct issuer_ticket *ticket, const struct issuer_job *job)
+{
+	buf_append_bytes(&ticket->cert, buf_bytes(&job->given));
+	if (buf_failed(&ticket->cert))
+		buf_free(&ticket->cert);
+	(void)snprintf(ticket->ca, sizeof ticket->ca, "%s", job->given_by);
+}
+
+void
+issuer_tell(struct issuer *issuer, const struct issuer_job *job)
+{
+	struct issuer_ticket *ticket;
+
+	for (ticket = issuer->tickets; ticket != NULL; ticket = ticket->next) {
+		if (memcmp(ticket->csr_sha256, job->csr_sha256, sizeof ticket->csr_sha256) != 0)
+			continue;
+		if (job->given.len != 0 && ticket->request_id == job->request_id && ticket->cert.len == 0)
+			hand_over(ticket, job);
+		ticket->told = true;
+		(void)pthread_cond_signal(&ticket->news);
+	}
 }
 
 bool
@@ -113,6 +158,7 @@ issuer_ticket_free(struct issuer_ticket *ticket)
 	*at = ticket->next;
 	(void)pthread_mutex_unlock(&ticket->issuer->lock);
 	(void)pthread_cond_destroy(&ticket->news);
+	buf_free(&ticket->cert);
 	free(ticket);
 }
 
@@ -156,6 +202,8 @@ static const char *const outcomes[CALL_COUNT] = {
 	[CALL_UNKNOWN_ISSUER] = "unknown_issuer",
 	[CALL_REVOKED] = "revoked",
 	[CALL_REVOKE_FAILED] = "revoke_failed",
+	[CALL_HELD] = "held",
+	[CALL_RELEASED] = "released",
 };
 
 /* One lane's figures; names are configuration's: letters, digits, "-", "_" and ".". */
@@ -217,6 +265,13 @@ render(const struct figures *figures, size_t count, struct buf *out)
 	for (i = 0; i < count; i++)
 		buf_printf(out, "enrolld_ca_revocations_waiting{ca=\"%s\"} %lld\n", figures[i].ca,
 			(long long)figures[i].counts.revocations);
+	buf_append_text(out, HEAD("holds_waiting", "gauge", "Holds and their ends that a CA elsewhere has not been told."));
+	for (i = 0; i < count; i++)
+		buf_printf(out, "enrolld_ca_holds_waiting{ca=\"%s\"} %lld\n", figures[i].ca,
+			(long long)(figures[i].counts.holds + figures[i].counts.releases));
+	buf_append_text(out, HEAD("unheld", "gauge", "Certificates on hold here whose CA cannot hold them."));
+	for (i = 0; i < count; i++)
+		buf_printf(out, "enrolld_ca_unheld{ca=\"%s\"} %lld\n", figures[i].ca, (long long)figures[i].counts.unheld);
 	buf_append_text(out, HEAD("calls_total", "counter", "Calls to a CA elsewhere, by what came of them."));
 	for (i = 0; i < count; i++)
 		for (k = 0; k < CALL_COUNT; k++)

@@ -77,6 +77,7 @@ load(struct work *w, struct err *e)
 		.key_kind = (enum key_kind)w->row.key_kind, .csr = buf_bytes(&w->csr), .now_s = w->job->now_s,
 		.request_id = w->row.ca_request_id };
 	memcpy(w->job->csr_sha256, w->row.csr_sha256, sizeof w->job->csr_sha256);
+	w->job->request_id = w->row.request_id;
 	return 0;
 }
 
@@ -229,6 +230,9 @@ came(struct work *w, struct err *e)
 		w->row.asset_tag);
 	if (other)
 		tell_generation(w, by);
+	w->job->given = w->answer.cert;
+	w->job->given_by = by->name;
+	w->answer.cert = (struct buf){ 0 };
 	return 0;
 }
 
@@ -261,7 +265,6 @@ absent(struct work *w, struct err *e)
 static int
 answered(struct work *w, struct err *e)
 {
-	w->job->call = GUARD_ANSWERED;
 	switch (w->answer.state) {
 	case CA_ISSUED:
 		return came(w, e);
@@ -276,7 +279,6 @@ answered(struct work *w, struct err *e)
 	case CA_UNKNOWN:
 		break;
 	}
-	w->job->call = GUARD_FAILED;
 	return unknown(w, w->said.text, e);
 }
 
@@ -298,11 +300,9 @@ still_unknown(struct work *w, const char *error, struct err *e)
 }
 
 static bool
-is_there(const struct work *w)
+was_refused(const struct work *w)
 {
-	struct err e;
-
-	return w->job->ca->ops->check(w->job->ca->ca, &e) == 0;
+	return w->said.code == ERR_DENIED || w->said.code == ERR_UNSUPPORTED;
 }
 
 /* The call failed, in a way that says something about the request itself, or nothing. */
@@ -310,23 +310,33 @@ static int
 failed(struct work *w, struct err *e)
 {
 	const struct err *why = &w->said;
-	bool refused = why->code == ERR_DENIED || why->code == ERR_UNSUPPORTED;
+	bool refused = was_refused(w);
 
-	w->job->call = refused ? GUARD_ANSWERED : GUARD_FAILED;
 	/* Who only asks what became of it is refused an answer, not the certificate: it may be there. */
 	if (refused && w->row.state != INTENT_UNKNOWN) {
 		w->job->outcome = CALL_REFUSED;
 		return end(w, INTENT_FAILED, "ca.refused", why->text, "ca.refused", NULL, e);
 	}
-	/* It may issue others, though it cannot tell of this one: these come first, as the oldest, and would keep the breaker open. */
-	if (!refused && w->row.state == INTENT_UNKNOWN && w->job->kept == NULL && is_there(w))
-		w->job->call = GUARD_REACHED;
 	w->job->outcome = CALL_UNAVAILABLE;
 	log_rare(LOG_LEVEL_WARN, "ca", "%s: %s", w->config->name, why->text);
 	/* ca.h: ERR_UPSTREAM says that it was not issued; of anything else that is not known. */
 	if (w->row.state == INTENT_SENT)
 		return why->code == ERR_UPSTREAM ? later(w, INTENT_OPEN, why->text, NULL, e) : unknown(w, why->text, e);
 	return w->row.state == INTENT_UNKNOWN ? still_unknown(w, why->text, e) : later(w, w->row.state, why->text, NULL, e);
+}
+
+static enum guard_call
+guard_call_of(const struct work *w)
+{
+	struct err e;
+
+	if (w->rc == 0)
+		return w->answer.state == CA_UNKNOWN || (w->answer.state == CA_ABSENT && w->row.state != INTENT_UNKNOWN) ?
+			GUARD_FAILED : GUARD_ANSWERED;
+	if (was_refused(w))
+		return GUARD_ANSWERED;
+	/* It may issue others, though it cannot tell of this one: these come first, as the oldest, and would keep the breaker open. */
+	return w->row.state == INTENT_UNKNOWN && w->job->ca->ops->check(w->job->ca->ca, &e) == 0 ? GUARD_REACHED : GUARD_FAILED;
 }
 
 /* 1: the CA was called; 0: it is not to be; -1. */
@@ -361,7 +371,12 @@ call(struct work *w, struct err *e)
 			return unknown(w, w->row.error, e);
 		w->rc = ops->reconcile(ca, &w->request, w->row.reference, &w->answer, &w->said);
 		return 1;
-	case INTENT_SENT: /* by a thread of this process whose outcome the store did not take */
+	case INTENT_SENT:
+		if (w->job->claimed) {
+			w->rc = ops->issue(ca, &w->request, &w->answer, &w->said);
+			return 1;
+		}
+		/* By a thread of this process whose outcome the store did not take. */
 		return unknown(w, "what the CA answered could not be recorded", e);
 	case INTENT_DONE:
 	case INTENT_FAILED:
@@ -425,10 +440,8 @@ work_clear(struct work *w)
 static int
 told(struct work *w, enum intent_state state, struct err *e)
 {
-	int result;
+	int result = w->rc == 0 ? answered(w, e) : failed(w, e);
 
-	w->job->call = GUARD_ANSWERED;
-	result = w->rc == 0 ? answered(w, e) : failed(w, e);
 	if (result != 0)
 		keep(w, state);
 	else
@@ -455,9 +468,26 @@ issuer_carry_out(struct issuer_job *job, struct err *e)
 	} else if (result == 0 && strcmp(w.row.ca, w.config->name) == 0) {
 		result = call(&w, e);
 		job->counted = result == 1;
-		if (result == 1)
+		if (result == 1) {
+			job->call = guard_call_of(&w);
+			if (job->called != NULL)
+				job->called(job);
 			result = told(&w, w.row.state, e);
+		}
 	}
 	work_clear(&w);
 	return result;
+}
+
+/* Should the store not take it, it is unknown: somebody asks the CA, or an operator does. */
+void
+issuer_unsend(const struct issuer_job *job)
+{
+	struct intent_step step = { .id = job->intent_id, .from = INTENT_SENT, .to = INTENT_OPEN, .next_try_s = job->now_s,
+		.now_s = job->now_s };
+	struct err e;
+	bool done;
+
+	if (job->gateway->store_ops->intents->step(job->gateway->store, &step, &done, &e) != 0)
+		log_rare(LOG_LEVEL_ERROR, "ca", "intent %lld was not sent, and could not be recorded so: %s", (long long)job->intent_id, e.text);
 }

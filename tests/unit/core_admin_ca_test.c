@@ -64,6 +64,53 @@ ca_list_tells_no_breaker_of_one_in_this_process(void **state)
 	assert_string_equal(text_of(row(1), "type"), "builtin");
 }
 
+/* One issued by a CA whose revocations fail, or which cannot hold. */
+static void
+one_issued(struct rig *r, bool holds)
+{
+	r->ca_ops.holds = holds;
+	fake.revoke_down = true;
+	issuer_open(r);
+	ask(r, ERR_PENDING);
+	await(r, "SELECT count(*) FROM intent WHERE state = 4", 1);
+}
+
+static void
+ca_list_tells_what_the_ca_has_not_heard(void **state)
+{
+	struct rig *r = *state;
+
+	one_issued(r, true);
+	good(r, "ca list", NULL);
+	assert_int_equal(number_of(row(0), "holds"), 0);
+	rig_set_state(r, "rtr-1", ASSET_QUARANTINED);
+	good(r, "ca list", NULL);
+	assert_int_equal(number_of(row(0), "holds"), 1);
+	assert_int_equal(number_of(row(0), "revocations"), 0);
+	assert_int_equal(number_of(row(0), "unheld"), 0);
+	rig_set_state(r, "rtr-1", ASSET_STOLEN);
+	good(r, "ca list", NULL);
+	assert_int_equal(number_of(row(0), "holds"), 0);
+	assert_int_equal(number_of(row(0), "revocations"), 1);
+}
+
+static void
+ca_list_tells_what_is_on_hold_and_good_there(void **state)
+{
+	struct rig *r = *state;
+
+	one_issued(r, false);
+	rig_set_state(r, "rtr-1", ASSET_QUARANTINED);
+	issuer_wake(r->gateway.issuer, NULL);
+	await(r, "SELECT count(*) FROM ca_revocation WHERE state = 2", 1);
+	good(r, "ca list", NULL);
+	assert_int_equal(number_of(row(0), "unheld"), 1);
+	assert_int_equal(number_of(row(0), "holds"), 0);
+	rig_set_state(r, "rtr-1", ASSET_STAGED);
+	good(r, "ca list", NULL);
+	assert_int_equal(number_of(row(0), "unheld"), 0);
+}
+
 static void
 ca_intents_are_chosen_by_ca_and_by_whether_they_are_over(void **state)
 {
@@ -159,6 +206,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(ca_list_tells_breaker_group_and_who_stands_in),
 		TEST(ca_list_tells_no_breaker_of_one_in_this_process),
+		TEST(ca_list_tells_what_the_ca_has_not_heard),
+		TEST(ca_list_tells_what_is_on_hold_and_good_there),
 		TEST(ca_intents_are_chosen_by_ca_and_by_whether_they_are_over),
 		TEST(ca_resolve_absent_has_it_sent_again),
 		TEST(ca_resolve_failed_denies_the_request_and_gives_the_limit_back),

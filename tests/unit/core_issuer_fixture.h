@@ -341,6 +341,7 @@ step_one(struct rig *r, int64_t after_id, int64_t *id)
 	job.intent_id = *id;
 	if (issuer_carry_out(&job, &e) != 0)
 		fail_msg("%s", e.text);
+	buf_free(&job.given);
 	return true;
 }
 

@@ -316,6 +316,7 @@ step_before_lane(struct store *store, const struct intent_step *step, bool *done
 {
 	struct rig *r = rig_of_step;
 	struct issuer_job job = { .gateway = &r->gateway, .world = r->world, .ca = &r->world->cas[0], .now_s = NOW, .intent_id = 1 };
+	int result;
 
 	assert_int_equal(step_really(store, step, done, e), 0);
 	assert_true(*done);
@@ -323,7 +324,9 @@ step_before_lane(struct store *store, const struct intent_step *step, bool *done
 	assert_non_null(job.kept);
 	*job.kept = (struct issuer_kept){ .id = 1, .answered = true, .state = INTENT_UNKNOWN };
 	fake_give(&job.kept->answer);
-	return issuer_carry_out(&job, e);
+	result = issuer_carry_out(&job, e);
+	buf_free(&job.given);
+	return result;
 }
 
 static void
@@ -448,9 +451,9 @@ who_waits_for_it_is_told(void **state)
 	assert_int_equal(sha256(r->request.csr, digest, &e), 0);
 	ticket = issuer_ticket_new(r->gateway.issuer, digest);
 	assert_non_null(ticket);
-	assert_false(issuer_ticket_wait(ticket, "issuing", 0));
+	assert_false(issuer_ticket_wait(ticket, "issuing", 0, 0));
 	hand_in_well(r, buf_bytes(&fake.made), "done");
-	assert_true(issuer_ticket_wait(ticket, "issuing", 0));
+	assert_true(issuer_ticket_wait(ticket, "issuing", 0, 0));
 	issuer_ticket_free(ticket);
 }
 

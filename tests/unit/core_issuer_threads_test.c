@@ -1,82 +1,10 @@
-/* The issuer with its threads. Every wait is for an event: a call that has come in, a row that is there. */
+/* The issuer with its threads: outages, budgets, restarts. */
 #define _GNU_SOURCE
 #include <inttypes.h>
-#include <sched.h>
 
-#include "tests/unit/core_issuer_fixture.h"
+#include "tests/unit/core_issuer_threads_fixture.h"
 
 #define DEVICES 12
-
-/* Until the condition holds; the CA's and the issuer's events wake it. */
-static void
-await_calls(const size_t *count, size_t at_least)
-{
-	fake_lock();
-	while (*count < at_least)
-		(void)pthread_cond_wait(&fake.changed, &fake.lock);
-	fake_unlock();
-}
-
-static void
-hold(bool held)
-{
-	fake_lock();
-	fake.held = held;
-	fake_unlock();
-}
-
-/* The clock stands still until then: it would open as of a later time, and stay open. */
-static void
-await_open_breaker(struct rig *r)
-{
-	enum guard_state guard = GUARD_CLOSED;
-
-	while (guard != GUARD_OPEN) {
-		assert_true(issuer_guard_state(r->gateway.issuer, "issuing", &guard));
-		(void)sched_yield();
-	}
-}
-
-/* The intent is over: a ticket tells it. */
-static void
-await_end(struct rig *r, const char *sql, int64_t wanted)
-{
-	while (rig_number(r, sql) != wanted)
-		(void)sched_yield();
-}
-
-/* One device with one request, in a thread of its own. */
-struct device {
-	struct rig *rig;
-	struct enroll_request request;
-	struct enroll_result result;
-	pthread_t thread;
-};
-
-static void *
-device_thread(void *arg)
-{
-	struct device *device = arg;
-
-	enroll_run(&device->rig->gateway, device->rig->world, &device->request, &device->result);
-	return NULL;
-}
-
-static void
-device_start(struct device *device, struct rig *r)
-{
-	device->rig = r;
-	device->request = r->request;
-	device->request.now_s = fake.now_s;
-	assert_int_equal(pthread_create(&device->thread, NULL, device_thread, device), 0);
-}
-
-static enum err_code
-device_end(struct device *device)
-{
-	assert_int_equal(pthread_join(device->thread, NULL), 0);
-	return device->result.code;
-}
 
 static void
 a_request_that_waits_a_little_gets_its_certificate_at_once(void **state)
@@ -237,6 +165,7 @@ nobody_waits_for_a_ca_whose_breaker_is_open(void **state)
 	}
 	await_calls(&fake.issues, GUARD_FAILURES);
 	await_open_breaker(r);
+	await_recorded(r);
 	r->world->config->cas[0].wait_s = 86400; /* the test would not come to its end */
 	rig_new_csr(r);
 	ask(r, ERR_PENDING);
