@@ -51,7 +51,7 @@ struct ca_request {
 	enum key_kind key_kind;   /* keyEncipherment and keyAgreement are dropped where the key cannot do them */
 	struct bytes csr;         /* as received, for CAs that want it; len 0 for a key made here */
 	int64_t now_s;
-	/* CAs elsewhere: a name of this very request that no other has, letters, digits and hyphens ("gw-17-0"), the same when
+	/* CAs elsewhere: a name of this very request that no other has, letters, digits and hyphens ("gw-17-0-5f1e..."), the same when
 	   it is sent again or looked for. NULL for CAs in this process. */
 	const char *request_id;
 };

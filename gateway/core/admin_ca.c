@@ -113,6 +113,19 @@ resolve_issued(struct admin_call *call, const struct intent_row *row, struct err
 	return 0;
 }
 
+/* It may be sent again, but nobody has it any more when its CA was taken out of the configuration. */
+static int
+put_back(struct admin_call *call, const struct intent_row *row, struct err *e)
+{
+	struct issuer *issuer = call->gateway->issuer;
+	struct world *world = world_get();
+	bool has = config_ca(world->config, row->ca) != NULL && world_ca_of(world, row->ca)->ops->remote;
+	int result = issuer == NULL || has ? 0 : issuer_rehome(issuer, world, e);
+
+	world_put(world);
+	return result;
+}
+
 int
 admin_ca_resolve(struct admin_call *call, struct err *e)
 {
@@ -132,6 +145,8 @@ admin_ca_resolve(struct admin_call *call, struct err *e)
 	if (!done)
 		return err_set(e, ERR_DENIED, "intent %lld has just changed; look again", (long long)id);
 	issuer_wake(call->gateway->issuer, row.ca);
+	if (absent && put_back(call, &row, e) != 0)
+		return err_prefix(e, "it counts as not issued, and goes to its label's CA at the next reload");
 	call->result = json_pack("{s:I, s:s, s:s, s:s}", "intent", (json_int_t)id, "name", row.ca_request_id, "ca", row.ca, "state",
 		intent_state_name(absent ? INTENT_OPEN : INTENT_FAILED));
 	return 0;

@@ -133,13 +133,21 @@ record_intent(struct attempt *a, struct err *e)
 	return what == STORE_RECORDED ? 0 : 1;
 }
 
-/* A device that asks again and again would have its CA called each time, and a row written. */
+/*
+ * A device that asks again and again would have its CA called each time, and a row written; one whose CA makes what was not approved
+ * would have a certificate made there, and revoked, each time.
+ */
 static bool
 was_just_refused(const struct attempt *a)
 {
+	static const char *const by_ca[] = { "ca.refused", "ca.verification", "ca.unknown_issuer", "ca.duplicate" };
 	int64_t ago_s = a->request->now_s - a->existing.updated_s;
+	size_t i;
 
-	return strcmp(a->existing.reason, "ca.refused") == 0 && ago_s >= 0 && ago_s < a->request->label->retry_after_s;
+	for (i = 0; i < sizeof by_ca / sizeof by_ca[0]; i++)
+		if (strcmp(a->existing.reason, by_ca[i]) == 0)
+			return ago_s >= 0 && ago_s < a->request->label->retry_after_s;
+	return false;
 }
 
 /* The end came while this waited, or just before, and it was not a certificate: it is told, not asked for once more. */

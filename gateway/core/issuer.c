@@ -83,7 +83,7 @@ static int
 refresh_lane(struct issuer *issuer, const struct config_ca *config, struct err *e)
 {
 	struct lane *lane = issuer_lane(issuer, config->name);
-	int threads = config->calls + LANE_SPARE > LANE_THREADS_MAX ? LANE_THREADS_MAX : config->calls + LANE_SPARE;
+	int threads = 2 * config->calls > LANE_THREADS_MAX ? LANE_THREADS_MAX : 2 * config->calls;
 
 	if (lane == NULL)
 		lane = add_lane(issuer, config, e);

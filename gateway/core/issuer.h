@@ -41,6 +41,8 @@ MUST_USE int issuer_start(const struct issuer_settings *settings, struct issuer 
 void issuer_stop(struct issuer *issuer); /* waits for calls under way; NULL is allowed */
 /* Another world is in force: CAs that are new in it get threads. */
 MUST_USE int issuer_refresh(struct issuer *issuer, struct err *e);
+/* What is open at CAs that are not configured any more goes to its label's. Done by issuer_refresh() too. */
+MUST_USE int issuer_rehome(struct issuer *issuer, const struct world *world, struct err *e);
 
 /*
  * Who is to be asked for a new certificate: the label's CA, or when that does not answer the first of its failover that does; when none

@@ -100,8 +100,7 @@ int issuer_judge(const struct issuer_job *job, const struct ca_request *approved
 	bool *other, const char **reason, struct err *wrong);
 
 #define LANES_MAX         32
-#define LANE_SPARE        2  /* threads beyond `calls`: they record what came of one call while the next is made */
-#define LANE_THREADS_MAX  (16 + LANE_SPARE)
+#define LANE_THREADS_MAX  32 /* two for each of `calls`: one records what came of a call while another makes the next */
 #define LANE_JOBS         64 /* taken from the store at once */
 #define LANE_KEPT_MAX     256 /* past it nothing new is begun until the store has taken some */
 
@@ -165,8 +164,6 @@ int64_t lane_kept_due(const struct lane *lane); /* INT64_MAX: nothing is kept */
 
 /* issuer_failover.c: what is open goes to other CAs, as far as there are any. The count, or -1 *e. Without lock. */
 int64_t issuer_fail_over(struct issuer *issuer, const struct world *world, const char *from, struct err *e);
-/* The same for CAs that are not configured any more. */
-MUST_USE int issuer_rehome(struct issuer *issuer, const struct world *world, struct err *e);
 int64_t issuer_now(const struct issuer *issuer);
 
 struct issuer_ticket {

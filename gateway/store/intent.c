@@ -68,6 +68,23 @@ tell_instead(struct tx *tx, const struct store_outcome *o, int64_t request_id, c
 		o->intent->ca, "it does not answer", e);
 }
 
+/*
+ * Another gateway may ask the same CA, and a store that was set back to a backup counts again what it counted before: without chance
+ * in it the name would be of two requests, and the CA would refuse the second, or find the first one's certificate for it.
+ */
+static int
+make_name(int64_t request_id, int64_t number, char out[INTENT_CA_REQUEST_MAX], struct err *e)
+{
+	uint8_t chance[6];
+	char hex[2 * sizeof chance + 1];
+
+	if (random_octets(chance, sizeof chance, e) != 0)
+		return -1;
+	hex_encode(bytes_of(chance, sizeof chance), hex);
+	(void)snprintf(out, INTENT_CA_REQUEST_MAX, "gw-%lld-%lld-%s", (long long)request_id, (long long)number, hex);
+	return 0;
+}
+
 int
 intent_make(struct tx *tx, const struct store_outcome *o, int64_t request_id, struct err *e)
 {
@@ -83,7 +100,8 @@ intent_make(struct tx *tx, const struct store_outcome *o, int64_t request_id, st
 	rc = next_number(tx, request_id, &number, e);
 	if (rc != 0)
 		return rc;
-	(void)snprintf(name, sizeof name, "gw-%lld-%lld", (long long)request_id, (long long)number);
+	if (make_name(request_id, number, name, e) != 0)
+		return -1;
 	q = query_of(tx->conn,
 		"INSERT INTO intent (request_id, number, ca, ca_request_id, spec_json, spki, key_kind, created_s, updated_s,"
 		" next_try_s, state, tries) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8, ?9, ?9)");

@@ -55,7 +55,7 @@ struct intent_row {
 	char label[REG_TEXT_MAX]; /* of the request */
 	uint8_t csr_sha256[32];
 	char ca[INTENT_NAME_MAX];
-	char ca_request_id[INTENT_CA_REQUEST_MAX]; /* "gw-<request>-<number>", no other has it */
+	char ca_request_id[INTENT_CA_REQUEST_MAX]; /* "gw-<request>-<number>-<random>", no other has it */
 	enum intent_state state;
 	char reference[INTENT_REFERENCE_MAX];
 	int64_t created_s, updated_s, next_try_s;

@@ -263,7 +263,7 @@ class Cell:
             await_record(hop, self.device, self.csr, lambda found: found.intent == "done")
         elif record.intent == "open":
             self.way = "itself"
-        elif record.intent == "failed":
+        elif record.intent in ("failed", "quarantined"):
             self._outlast(len(record.intents))
 
     def _outlast(self, count):
