@@ -109,6 +109,9 @@ $(O)/bench/fill: $(O)/obj/tests/bench/fill.o $(ARCHIVES)
 $(O)/ca/drive: $(O)/obj/tests/ca/drive.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(O)/ca/cmp_ca: $(patsubst %,$(O)/obj/tests/ca/%.o,cmp_ca cmp_ca_answer cmp_ca_issue cmp_ca_records) $(call archive,base)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcivetweb -lcrypto -pthread
 # Loaded into enrolld by the tests of crashes; never with a sanitizer of its own.
 $(O)/ca/halt.so: tests/ca/halt.c
 	@mkdir -p $(@D)
@@ -144,14 +147,14 @@ replay: $(REPLAY)
 	@for t in $(FUZZ); do $(O)/replay/$$t tests/fuzz/corpus/$$t tests/fuzz/regression/$$t || exit 1; done
 
 ## system   pytest against the real programs, and clients that nobody here wrote
-system: all $(O)/tests/tpm_tool $(O)/ca/drive $(O)/ca/halt.so
+system: all $(O)/tests/tpm_tool $(O)/ca/drive $(O)/ca/cmp_ca $(O)/ca/halt.so
 	ENROLLD_BIN=$(abspath $(O)) /usr/bin/python3 -m pytest -q -p no:cacheprovider -n $(WORKERS) --dist loadfile \
 		tests/system tests/interop
 
-## test-peers  CAs that no Debian package has (step-ca; OpenBao where it is installed), fetched by the target itself
+## test-peers  CAs that no Debian package has (step-ca, Vault), fetched and built by the target itself
 test-peers:
 	@.ci/deps build test
-	@$(MAKE) --no-print-directory SAN=1 WERROR=1 out/asan/ca/drive
+	@$(MAKE) --no-print-directory SAN=1 WERROR=1 all out/asan/ca/drive
 	@tests/peers/run.sh out/asan
 
 ## leaks    ten thousand enrollments over EST and a thousand over CoAP under valgrind
@@ -179,7 +182,7 @@ lint:
 ## bench    enrollments beside nginx's bare handshakes, and the rest of the figures
 bench:
 	@.ci/deps build test bench
-	@$(MAKE) --no-print-directory all $(O)/ca/drive $(O)/bench/load $(O)/bench/fill $(O)/bench/timing $(O)/bench/dtls $(O)/bench/decide
+	@$(MAKE) --no-print-directory all $(O)/ca/drive $(O)/ca/cmp_ca $(O)/bench/load $(O)/bench/fill $(O)/bench/timing $(O)/bench/dtls $(O)/bench/decide
 	@tests/bench/run.sh $(O)
 
 ## install  to PREFIX (/usr/local), manual pages included

@@ -391,7 +391,7 @@ def main():
     parser.add_argument("--timing", type=int, default=3000, help="messages of each kind in the timing check; 0: none")
     parser.add_argument("--only", choices=("all", "est", "scep", "coap", "connectors", "decide", "timing"),
                         default="all")
-    parser.add_argument("--cas", default="", help="of the connectors only these: cfssl,est,scep,step-ca")
+    parser.add_argument("--cas", default="", help="of the connectors only these: cfssl,est,scep,cmp,step-ca,vault,ejbca")
     parser.add_argument("--json", help="write the figures here")
     options = parser.parse_args()
     import resource

@@ -196,6 +196,18 @@ class Scepserver(Ca):
                          "certificate": ca, "auth": "legacy"}
 
 
+class Cmp(Ca):
+    """The CMP CA of these tests, on OpenSSL's server half: it does what a CA has to, and keeps its records in memory."""
+    name, program, package = "cmp", None, None
+    profile = {"san": []}  # names are the request's
+
+    def start(self):
+        import cmp_ca
+        import driver
+        self.service = cmp_ca.CmpCa(driver.Hierarchy(self.dir), prefix=on(CA_CORE)).start(journal=False)
+        self.pid, self.settings = self.service.process.pid, self.service.settings
+
+
 class Documented(Ca):
     """
     A server of the documented API in Python, in a process of its own, because the real one is not to be had: its rate says what
@@ -227,21 +239,21 @@ class Documented(Ca):
         os.waitpid(self.pid, 0)
 
 
-class Vault(Documented):
-    name = "vault"
+class Vault(Ca):
+    name, program, package = "vault", "vault", None
     profile = {"subject": "CN={tag},O={owner}"}
 
-    def serve_api(self, tree):
-        from vault_server import VaultServer
-        return VaultServer(tree, organization=self.bench.owner)
-
-    @staticmethod
-    def secret_of(server):
-        return server.token
-
-    @staticmethod
-    def own(_):
-        return {"profile": "device", "auth": "token"}
+    def start(self):
+        import driver
+        from vault_peer import VaultPeer
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {int(CA_CORE)})
+        try:
+            peer = VaultPeer(driver.Hierarchy(self.dir), organization=self.bench.owner)
+        finally:
+            os.sched_setaffinity(0, cores)
+        self.service, self.pid = peer.service, peer.service.process.pid
+        self.settings = dict(peer.ca, type="vault", chain=[peer.tree.root])
 
 
 class Ejbca(Documented):
@@ -262,7 +274,7 @@ class Ejbca(Documented):
                 "client_key": tree.server_key_file}
 
 
-CAS = [Cfssl, Enrolld, Scepserver, StepCa, Vault, Ejbca]
+CAS = [Cfssl, Enrolld, Cmp, Scepserver, StepCa, Vault, Ejbca]
 
 
 def through(bench, ca):
@@ -335,6 +347,7 @@ def summary(seen):
             "p50_ms": median(lambda one: one["p50_ms"]), "p99_ms": median(lambda one: one["p99_ms"]),
             "ca_ms": median(lambda one: one["cpu"]["ca"] * 1000 / one["ops"]),
             "ca_busy": median(lambda one: one["cpu"]["ca"] / one["seconds"]),
+            "generator_ms": median(lambda one: one["cpu"]["generator"] * 1000 / one["ops"]),
             "gateway_ms": median(lambda one: one["cpu"].get("gateway", 0) * 1000 / one["ops"])}
 
 
@@ -348,7 +361,7 @@ def run(bench, rounds, count, only=()):
     os.environ["ENROLLD_BIN"] = str(bench.bin)
     os.environ["PATH"] += ":" + str(Path("out/peers").resolve())
     sys.dont_write_bytecode = True
-    sys.path[:0] = [str(TESTS / "system"), str(TESTS / "ca")]
+    sys.path[:0] = [str(TESTS / "system"), str(TESTS / "ca"), str(TESTS / "peers")]
     bench.makers = (SimpleNamespace(name="acme", pem=str(bench.dir / "factory/manufacturer/root.pem")),)
     rows = (bench.dir / "factory/assets.csv").read_text().splitlines()[1:DEVICES + 1]
     tags = [line.split(",", 1)[0] for line in rows]

@@ -27,8 +27,10 @@
 
 #include <openssl/pem.h>
 
+#include "base/key.h"
 #include "base/timefmt.h"
 #include "gateway/ca/ca.h"
+#include "gateway/http/quickkeys.h"
 #include "scep/scep.h"
 
 #define CHAIN_MAX 8
@@ -405,6 +407,9 @@ run_bench(struct drive *d, char **argv, int argc, struct err *e)
 	for (i = 0; i < b.count; i++)
 		if (!bench_request(&b, i))
 			return fail(e);
+	/* As enrolld does; these requests could not be signed any more. */
+	if (quick_keys_enable(e) != 0 || key_init(e) != 0)
+		return fail(e);
 	printf("{\"ready\": true}\n");
 	(void)fflush(stdout);
 	if (getchar() != EOF)
