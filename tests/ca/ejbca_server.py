@@ -1,4 +1,8 @@
-"""EJBCA's documented REST API, as much of it as the connector calls: enroll, search, revoke, status. No approvals."""
+"""
+EJBCA's documented REST API, as much of it as the connector calls: enroll, search, revoke, hold, release, status. No approvals.
+
+What it makes of a second call about one certificate is as in its sources (EndEntityManagementSessionBean.revokeCert).
+"""
 import base64
 import re
 
@@ -11,6 +15,10 @@ ROOT = "/ejbca/ejbca-rest-api/v1/certificate"
 
 
 class EjbcaServer(ApiServer):
+    def __init__(self, tree, clients=None):
+        self.told = []  # (serial number, reason) of all calls to revoke, in order
+        super().__init__(tree, clients)
+
     def answer(self, method, path, headers, document):
         assert path.startswith(ROOT), path
         at = path[len(ROOT):]
@@ -22,11 +30,37 @@ class EjbcaServer(ApiServer):
             return 200, {"status": "OK", "version": "1.0", "revision": "test"}
         revoked = re.fullmatch(r"/[^/]+/([0-9a-fA-F]+)/revoke\?reason=([A-Z_]+)", at)
         if method == "PUT" and revoked:
-            serial, reason = int(revoked.group(1), 16), revoked.group(2)
-            if not self.revoke(serial, reason):
-                return 404, {"error_code": 404, "error_message": "no such certificate"}
-            return 200, {"serial_number": revoked.group(1), "revoked": True, "revocation_reason": reason}
+            return self._revoke(revoked.group(1), revoked.group(2))
+        asked = re.fullmatch(r"/[^/]+/([0-9a-fA-F]+)/revocationstatus", at)
+        if method == "GET" and asked:
+            return self._standing(asked.group(1))
         return 404, {"error_code": 404, "error_message": "no such resource"}
+
+    def standing(self, serial):
+        """None: it is good; CERTIFICATE_HOLD, or why it is revoked."""
+        with self.lock:
+            return next(one.revoked for one in self.issued if one.cert.serial_number == serial)
+
+    def _revoke(self, text, reason):
+        serial = int(text, 16)
+        with self.lock:
+            self.told.append((serial, reason))
+            found = next((one for one in self.issued if one.cert.serial_number == serial), None)
+            if found is None:
+                return 404, {"error_code": 404, "error_message": "no such certificate"}
+            held = found.revoked == "CERTIFICATE_HOLD"
+            if not held and (reason == "REMOVE_FROM_CRL" or found.revoked is not None):
+                return 409, {"error_code": 409, "error_message": "it is not on hold, or revoked already"}
+            found.revoked = None if reason == "REMOVE_FROM_CRL" else reason
+            return 200, {"serial_number": text, "revoked": found.revoked is not None, "revocation_reason": reason}
+
+    def _standing(self, text):
+        with self.lock:
+            found = [one for one in self.issued if one.cert.serial_number == int(text, 16)]
+            if not found:
+                return 404, {"error_code": 404, "error_message": "no such certificate"}
+            return 200, {"serial_number": text, "revoked": found[0].revoked is not None,
+                         "revocation_reason": found[0].revoked or "NOT_REVOKED"}
 
     def _enroll(self, document):
         user = document["username"]

@@ -7,11 +7,12 @@
  * before it; "synced" and "received" are places just after.
  *
  *   HALT_STORE  the database, as the gateway opens it; its log and journal lie beside it
- *   HALT_PORT   the CA's port; 0: none
+ *   HALT_PORT   the CA's port, or those of several CAs with a comma between them; 0: none
  *   HALT_TRACE  the record, which begins anew
  *   HALT_ARM    steps are counted from when this file exists: what a start does is not the test's, and a file comes without a race
  *               or a thread of its own, which a signal would need
  *   HALT_AT     the step; 0: never
+ *   HALT_CLOCK  eight octets that the test may write at any time: how many seconds later it is for the gateway than for others
  *
  * The record: "<step or 0> <what> <where> <offset> <length>\n", after "write" the octets; offset -1: the end. Nobody else takes a
  * step meanwhile, and it is written by one call each, so it is whole up to the end. What is wrapped here goes to the kernel
@@ -33,12 +34,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-#define FDS_MAX 4096
+#define FDS_MAX   4096
+#define PORTS_MAX 4
 
 enum place { ELSEWHERE, DATABASE, LOG, JOURNAL, FOLDER, CA };
 
@@ -50,9 +54,10 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic unsigned char where[FDS_MAX];
 static char store[1024], folder[1024];
 static const char *arm;
-static in_port_t port;
+static in_port_t ports[PORTS_MAX];
 static long steps, halt_at;
 static int trace = -1;
+static const _Atomic int64_t *later; /* NULL: the clock is as it is */
 
 static const char *
 setting(const char *name)
@@ -60,6 +65,35 @@ setting(const char *name)
 	const char *value = getenv(name);
 
 	return value == NULL ? "" : value;
+}
+
+static void
+read_ports(const char *text)
+{
+	char *end;
+	size_t i;
+
+	for (i = 0; i < PORTS_MAX; i++) {
+		ports[i] = htons((in_port_t)strtol(text, &end, 10));
+		if (*end != ',')
+			return;
+		text = end + 1;
+	}
+	abort();
+}
+
+static void
+map_clock(const char *path)
+{
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	void *at;
+
+	if (fd < 0)
+		return;
+	at = mmap(NULL, sizeof *later, PROT_READ, MAP_SHARED, fd, 0);
+	(void)syscall(SYS_close, fd);
+	if (at != MAP_FAILED)
+		later = at;
 }
 
 static void __attribute__((constructor))
@@ -73,7 +107,8 @@ begin(void)
 	if (slash != NULL)
 		*slash = '\0';
 	arm = setting("HALT_ARM");
-	port = htons((in_port_t)strtol(setting("HALT_PORT"), NULL, 10));
+	read_ports(setting("HALT_PORT"));
+	map_clock(setting("HALT_CLOCK"));
 	halt_at = strtol(setting("HALT_AT"), NULL, 10);
 	trace = (int)syscall(SYS_openat, AT_FDCWD, setting("HALT_TRACE"), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 }
@@ -312,11 +347,31 @@ unlink(const char *path)
 static bool
 is_ca(const struct sockaddr *address)
 {
-	if (port == 0)
-		return false;
+	in_port_t port = 0;
+	size_t i;
+
 	if (address->sa_family == AF_INET)
-		return ((const struct sockaddr_in *)(const void *)address)->sin_port == port;
-	return address->sa_family == AF_INET6 && ((const struct sockaddr_in6 *)(const void *)address)->sin6_port == port;
+		port = ((const struct sockaddr_in *)(const void *)address)->sin_port;
+	else if (address->sa_family == AF_INET6)
+		port = ((const struct sockaddr_in6 *)(const void *)address)->sin6_port;
+	for (i = 0; i < PORTS_MAX; i++)
+		if (port != 0 && port == ports[i])
+			return true;
+	return false;
+}
+
+/* What the gateway takes for the time of day (base/timefmt.c). */
+time_t
+time(time_t *out)
+{
+	struct timespec now;
+
+	(void)syscall(SYS_clock_gettime, CLOCK_REALTIME, &now);
+	if (later != NULL)
+		now.tv_sec += (time_t)*later;
+	if (out != NULL)
+		*out = now.tv_sec;
+	return now.tv_sec;
 }
 
 int

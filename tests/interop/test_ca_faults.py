@@ -1,16 +1,15 @@
 """
 Faults in front of each connector: what the device saw, what the CA issued, what the gateway recorded.
 
-Each connector has a gateway of its own, a proxy (tests/ca/faults.py) and the CA behind it: Debian's cfssl, `openssl cmp`, a
-second enrolld, and local servers of the APIs of Vault and EJBCA and of SCEP. They run beside each other, each through
-all faults in order, one new device for each.
+Each connector has a gateway of its own, a proxy (tests/ca/faults.py) and the CA behind it: Debian's cfssl, a second
+enrolld, a CMP CA on OpenSSL's server half, and local servers of the APIs of Vault and EJBCA and of SCEP. They run beside
+each other, each through all faults in order, one new device for each.
 """
 import base64
 import http.client
 import json
 import os
 import ssl
-import subprocess
 import sys
 import threading
 
@@ -20,16 +19,15 @@ from cryptography import x509
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "ca"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import cmp_ca  # noqa: E402
 import driver  # noqa: E402
 import est  # noqa: E402
 import fault_cells as cells  # noqa: E402
 import faults  # noqa: E402
 import pki  # noqa: E402
 import scep_server  # noqa: E402
-from api_server import Authority  # noqa: E402
 from ejbca_server import EjbcaServer  # noqa: E402
 from test_ca_pipeline import Cfssl  # noqa: E402
-from test_ca_upstream import SECRET as CMP_SECRET, need  # noqa: E402
 from vault_server import VaultServer  # noqa: E402
 
 INSIDE = ("wrong key", "wrong name", "too long")  # made by the server itself where answers are protected
@@ -169,6 +167,9 @@ class ScepHop(ServerHop):
     def recover(self, device, key):
         self.prepare("none", device, key)
 
+    def finds_out(self, fault):
+        return fault != "given twice"  # the server keeps the wrong one for this request
+
 
 class EstHop(cells.Hop):
     type = "est"
@@ -213,119 +214,37 @@ class EstHop(cells.Hop):
         pass
 
 
-P10CR, CERT_CONF, CP, RP = 0xa4, 0xb8, 0xa3, 0xac
-
-
-def body_of(message):
-    """The tag of a PKIMessage's body (RFC 4210, section 5.1.2): the second member."""
-    def after(at, inside):
-        size = message[at + 1]
-        if size < 0x80:
-            return at + 2 + (0 if inside else size)
-        octets = size & 0x7f
-        return at + 2 + octets + (0 if inside else int.from_bytes(message[at + 2:at + 2 + octets], "big"))
-    return message[after(after(0, True), False)]
-
-
-class MockCmp:
-    """`openssl cmp -port`, which answers everybody with one certificate. Not a driver.Service: a connection without a request
-    costs it a second."""
-
-    def __init__(self, tree, cert):
-        self.cert, self.port = cert, faults.free_port()
-        command = [need("openssl", "openssl"), "cmp", "-port", str(self.port), "-srv_ref", "ca", "-srv_secret",
-                   "pass:" + CMP_SECRET, "-rsp_cert", tree.path("rsp-%d.pem" % self.port, cert.public_bytes(driver.PEM))]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True)
-        lines = []
-        for line in self.process.stdout:
-            lines.append(line)
-            if line.startswith("ACCEPT"):
-                break
-        else:
-            raise AssertionError("".join(lines))
-        self.reader = threading.Thread(target=self.process.stdout.read, daemon=True)
-        self.reader.start()
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
-        self.reader.join(30)
-        self.process.stdout.close()
-
-
 class CmpHop(cells.Hop):
-    """
-    Each device has a server of its own, and a new one when a fault is over: it would wait for the confirmation for ever.
-    It forgets what it did; what it said is seen in the proxy. A CA takes back what was not confirmed: when it ends.
-    """
+    """Answers are protected: the CA itself does what is wrong with them. It takes back what nobody confirmed, and what was refused."""
 
     type = "cmp"
     protected = ("given twice", "unconfirmed")
+    orders = {"wrong key": "other-key", "wrong name": "other-name", "too long": "too-long", "given twice": "again"}
 
     def __init__(self, gateway, acme, folder):
         super().__init__(gateway, acme)
         self.tree = driver.Hierarchy(folder)
-        self.made, self.unconfirmed, self.mocks, self.now = Authority(self.tree), set(), {}, None
-        self.proxy = faults.Proxy(self.tree, self.route, lambda request: body_of(request.body) == P10CR,
-                                  None, cells.DEADLINE_S, seen=self.seen)
-        # One transaction after the other: what follows a request belongs to it.
-        self.configure(dict(base(self.tree), calls=1, auth="secret", user="gateway",
-                            secret_file=self.tree.path("secret", CMP_SECRET.encode() + b"\n")))
-
-    def route(self, request):
-        if body_of(request.body) == P10CR:
-            self.now = next(mock for public, mock in self.mocks.items() if public in request.body)
-        return self.now.port
-
-    def seen(self, request, answer):
-        said, serial = body_of(answer.body), self.now.cert.serial_number
-        if said == CP:
-            self.made.keep(self.now.cert)
-            self.unconfirmed.add(serial)
-        elif body_of(request.body) == CERT_CONF:
-            self.unconfirmed.discard(serial)
-        elif said == RP:
-            self.made.revoke(serial, "asked to")
+        self.ca = cmp_ca.CmpCa(self.tree).start()
+        self.proxy = faults.Proxy(self.tree, self.ca.port, lambda request: cmp_ca.body_of(request.body) == cmp_ca.P10CR,
+                                  None, cells.DEADLINE_S)
+        self.configure({key: value for key, value in self.ca.settings.items() if key != "allow_plain"})
 
     def prepare(self, fault, device, key):
-        self.end()
-        self.add(fault, device, key)
-
-    def prepare_many(self, devices, keys):
-        self.end()
-        for device, key in zip(devices, keys):
-            self.add("none", device, key)
-
-    def add(self, fault, device, key):
-        csr = x509.load_der_x509_csr(cells.csr_of(device, key))
-        cert = self.made.certify(key.public_key(), csr.subject, driver.sans(csr), keep=False)
-        if fault == "given twice":
-            cert = self.made.issued[-1].cert
-        elif fault in INSIDE:
-            cert = faults.forged(cert, fault, self.tree)
-        self.mocks[pki.spki(key)] = MockCmp(self.tree, cert)
+        self.ca.order(self.orders.get(fault, ""))
 
     def recover(self, device, key):
         self.prepare("none", device, key)
+        self.ca.time_is_over()
 
     def issued(self):
-        return [(one.cert.serial_number, one.revoked is not None) for one in list(self.made.issued)]
+        return [(one.serial, one.revoked) for one in self.ca.issued()]
 
     def revoke(self, serial):
-        assert self.made.revoke(serial, "operator")
-
-    def end(self):
-        self.proxy.forget_upstream()
-        for mock in self.mocks.values():
-            mock.stop()
-        self.mocks = {}
-        for serial in self.unconfirmed:
-            self.made.revoke(serial, "not confirmed")
-        self.unconfirmed = set()
+        done = driver.drive(self.ca.settings, "revoke", "%032x" % serial, "4")
+        assert done.text == "revoked\n", done.text
 
     def stop(self):
-        self.end()
+        self.ca.stop()
 
 
 HOPS = {"cfssl": CfsslHop, "cmp": CmpHop, "est": EstHop, "scep": ScepHop, "vault": VaultHop, "ejbca": EjbcaHop}
@@ -351,8 +270,8 @@ garbage     | est scep ejbca        | 202 | 1            | pending, unknown    |
 oversized   | cfssl cmp vault       | 202 | 1            | pending, unknown    | unknown                       | operator  | 200 | 2, 1 revoked | 1
 oversized   | est scep ejbca        | 202 | 1            | pending, unknown    | unknown                       | itself    | 200 | 1            | 1
 wrong key   | cfssl vault           | 202 | 1            | pending, unknown    | unknown                       | operator  | 200 | 2, 1 revoked | 1
-wrong key   | est ejbca             | 202 | 1            | pending, unknown    | unknown                       | itself    | 200 | 1            | 1
-wrong key   | cmp scep              | 403 | 1            | denied, failed      | refused                       | -         | 200 | 2            | 1
+wrong key   | cmp                   | 202 | 1, 1 revoked | pending, unknown    | unknown                       | operator  | 200 | 2, 1 revoked | 1
+wrong key   | est scep ejbca        | 202 | 1            | pending, unknown    | unknown                       | itself    | 200 | 1            | 1
 wrong name  | cfssl cmp vault ejbca | 403 | 1, 1 revoked | denied, quarantined | quarantined revoked           | -         | 200 | 2, 1 revoked | 1
 wrong name  | est                   | 403 | 1            | denied, quarantined | quarantined revoke_impossible | -         | 200 | 1            | 1
 wrong name  | scep                  | 403 | 1            | denied, quarantined | quarantined revoke_impossible | -         | 200 | 2            | 1
@@ -364,7 +283,7 @@ another's   | est scep ejbca        | 202 | 1            | pending, unknown    |
 replayed    | cfssl vault           | 202 | 1            | pending, unknown    | unknown                       | operator  | 200 | 1            | 1
 replayed    | cmp                   | 202 | 1            | pending, unknown    | unknown                       | operator  | 200 | 2, 1 revoked | 1
 replayed    | est scep ejbca        | 202 | 1            | pending, unknown    | unknown                       | itself    | 200 | 1            | 1
-given twice | cmp scep              | 403 | 0            | denied, failed      | refused                       | -         | 200 | 1            | 1
+given twice | cmp scep              | 202 | 0            | pending, unknown    | unknown                       | operator  | 200 | 1            | 1
 unconfirmed | cmp                   | 202 | 1            | pending, unknown    | unknown                       | operator  | 200 | 2, 1 revoked | 1
 outage      | all                   | 202 | 0            | pending, open       |                               | itself    | 200 | 5            | 5
 """
