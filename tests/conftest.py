@@ -13,9 +13,10 @@ from gateway import Gateway  # noqa: E402
 
 LOG_TAIL = 6000
 # Whole files go to the workers of pytest-xdist in the order of the collection: one that takes long must not be the last one.
-LONG = ["test_ca_faults.py", "test_ca_crash.py", "test_ca_failover.py", "test_coap_late.py", "test_coap_crowd.py",
+LONG = ["test_ca_faults.py", "test_ca_cmp.py", "test_ca_crash.py", "test_ca_failover.py", "test_coap_late.py", "test_coap_crowd.py",
         "test_scep_interop.py", "test_scep_pending.py", "test_threats.py", "test_interop.py", "test_idempotence.py",
-        "test_crash.py", "test_coap_blocks.py", "test_limits.py"]
+        "test_crash.py", "test_ca_crash_revoke.py",
+        "test_ca_crash_servers.py", "test_ca_crash_group.py", "test_crash_migrate.py", "test_coap_blocks.py", "test_limits.py"]
 
 
 def pytest_collection_modifyitems(items):

@@ -2,7 +2,9 @@
 import collections
 import contextlib
 import hashlib
+import http.client
 import os
+import signal
 import sqlite3
 import struct
 
@@ -14,6 +16,12 @@ SECTOR = 512
 
 # What of the writes that were not synchronised a power loss leaves
 NOTHING, TORN, LAST = "nothing", "torn", "last"
+KILLED = "killed"  # no power loss: the system lives on, and what was written is there
+LOSSES = (NOTHING, TORN, LAST)
+STATES = (KILLED,) + LOSSES
+
+# Deaths at each step, and every kind of them: minutes for each test
+EVERY = os.environ.get("CRASH_EVERY", "") not in ("", "0")
 
 Op = collections.namedtuple("Op", "step what place offset octets end")
 
@@ -29,6 +37,14 @@ def read_record(path):
         kept = int(length) if what == "write" else 0
         ops.append(Op(int(step), what, place, int(offset), text[at:at + kept], offset == "-1"))
         at += kept
+    return ops
+
+
+def until(ops, step):
+    """What was done before the step; all of it, when there is no such step."""
+    for i, op in enumerate(ops):
+        if op.step == step:
+            return ops[:i]
     return ops
 
 
@@ -92,9 +108,23 @@ class Disk:
         return {place: self.files[place].with_writes(self.files[place].unsafe) if place in self.files else None
                 for place in SUFFIXES}
 
+    def all_left(self):
+        """Every store that a death now can leave."""
+        return {state: self.left(state) for state in STATES}
+
     def left(self, keep):
+        if keep == KILLED:
+            return self.now()
         files = self.safe if keep == NOTHING else self.files
         return {place: files[place].left(keep) if place in files else None for place in SUFFIXES}
+
+
+@contextlib.contextmanager
+def reading(path):
+    """A store that is in use, as it is at one moment."""
+    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as db:
+        db.execute("BEGIN")
+        yield db
 
 
 @contextlib.contextmanager
@@ -108,6 +138,7 @@ def opened(folder, files):
         elif os.path.exists(path + suffix):
             os.unlink(path + suffix)
     with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA synchronous = OFF")  # nobody loses power while this is looked at
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         yield db
 
@@ -129,11 +160,20 @@ def check_chain(db):
 class Halting:
     """One gateway, started again and again."""
 
-    def __init__(self, gateway, port=0):
-        """port: of the CA elsewhere."""
-        self.gateway, self.port = gateway, port
+    def __init__(self, gateway, *ports):
+        """ports: of the CAs elsewhere."""
+        self.gateway, self.ports = gateway, ports or (0,)
         self.store = os.path.realpath(gateway.db)
-        self.arm_file, self.record_file = (os.path.join(gateway.dir, name) for name in ("halt.arm", "halt.record"))
+        self.arm_file, self.record_file, self.clock_file = (
+            os.path.join(gateway.dir, name) for name in ("halt.arm", "halt.record", "halt.clock"))
+        self.set_clock(0)
+
+    def set_clock(self, later_s):
+        """How much later it is for the gateway, at once and for good."""
+        self.later_s = later_s
+        file = os.open(self.clock_file, os.O_WRONLY | os.O_CREAT, 0o600)
+        os.pwrite(file, struct.pack("=q", later_s), 0)
+        os.close(file)
 
     def files(self):
         found = {}
@@ -150,10 +190,23 @@ class Halting:
         if os.path.exists(self.arm_file):
             os.unlink(self.arm_file)
         self.before = self.files()
+        self._start(at)
+
+    def _start(self, at):
         self.gateway.start(prefix=[
             "env", "LD_PRELOAD=" + binary("ca/halt.so"), "ASAN_OPTIONS=%s:verify_asan_link_order=0" % ENV["ASAN_OPTIONS"],
-            "HALT_STORE=" + self.store, "HALT_PORT=%d" % self.port, "HALT_TRACE=" + self.record_file,
-            "HALT_ARM=" + self.arm_file, "HALT_AT=%d" % at])
+            "HALT_STORE=" + self.store, "HALT_PORT=" + ",".join(str(port) for port in self.ports),
+            "HALT_TRACE=" + self.record_file, "HALT_ARM=" + self.arm_file, "HALT_AT=%d" % at, "HALT_CLOCK=" + self.clock_file])
+
+    def start_armed(self, at=0):
+        """The same with steps counted from the beginning of the process: it may die before it is ready."""
+        self.before = self.files()
+        self.arm()
+        try:
+            self._start(at)
+        except (AssertionError, OSError, http.client.HTTPException):
+            if self.gateway.process.wait(STOP_S) != -signal.SIGKILL:
+                raise
 
     def arm(self):
         open(self.arm_file, "w").close()
@@ -170,6 +223,8 @@ class Halting:
         end = self.ops()[-1]
         if end.end:
             self.gateway.process.wait(STOP_S)
+        else:
+            assert self.gateway.process.poll() in (None, 0), "it died of something else:\n" + self.gateway.log[-4000:]
         self.gateway.kill()
         return end if end.end else None
 
@@ -192,5 +247,6 @@ class Halting:
             os.unlink(path)
 
     def lose_power(self, keep):
-        """After the death."""
-        self.replace(self.disk().left(keep))
+        """After the death. KILLED: the power is there, and so is what was written."""
+        if keep != KILLED:
+            self.replace(self.disk().left(keep))

@@ -6,9 +6,6 @@ a power loss of each kind, is put together from the record and judged by SQLite 
 and at the last ones, where the commit is: the store is what the record says, a gateway starts on it, and the device repeats its
 request. The same for a gateway that is stopped.
 """
-import contextlib
-import sqlite3
-
 import pytest
 
 import est
@@ -16,10 +13,7 @@ import halt
 import pki
 import scep
 
-KILLED = "killed"  # the system lives on: what was written is there
-LOSSES = (halt.NOTHING, halt.TORN, halt.LAST)
-STATES = (KILLED,) + LOSSES
-STRIDE = 3   # of real deaths: what one costs is two starts
+STRIDE = 1 if halt.EVERY else 3  # of real deaths: what one costs is two starts
 LAST_ONES = 4
 BEGINS = ["write", "sync", "synced", "sync", "synced"]  # a log: its head, the file, the folder it is in
 COMMITS = ["sync", "synced"]
@@ -106,25 +100,12 @@ class Store:
         got = self.client.ask()
         assert seen in (None, got), "a second certificate for one request"
         assert self.client.ask() == got
-        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % self.gateway.db, uri=True)) as db:
+        with halt.reading(self.gateway.db) as db:
             assert db.execute("SELECT d.der FROM certificate c JOIN asset a ON a.id = c.asset_id JOIN certificate_der d"
                               " ON d.id = c.id WHERE a.tag = ?", (self.client.tag,)).fetchall() == [(got,)]
             assert recorded(db, self.client.tag) == 1
         self.gateway.ctl("audit", "verify")
         self.gateway.kill()
-
-
-def left(disk):
-    """Every store that a death now can leave."""
-    return dict({keep: disk.left(keep) for keep in LOSSES}, **{KILLED: disk.now()})
-
-
-def until(ops, step):
-    """What was done before the step; all of it, when there is no such step."""
-    for i, op in enumerate(ops):
-        if op.step == step:
-            return ops[:i]
-    return ops
 
 
 def stride(steps):
@@ -143,9 +124,9 @@ def test_a_death_at_any_step_leaves_one_certificate_and_one_spent_secret(new_gat
     ops = halting.ops()
     kinds = [op.what for op in halting.steps()]
 
-    seen = {state: [] for state in STATES}
+    seen = {state: [] for state in halt.STATES}
     for at in range(1, len(kinds) + 2):
-        for state, files in left(halt.Disk(store.beginning).follow(until(ops, at))).items():
+        for state, files in halt.Disk(store.beginning).follow(halt.until(ops, at)).all_left().items():
             seen[state].append(store.judge(files))
     safe = [0] * (len(kinds) - 1) + [1, 1]  # from "synced" on
     assert seen[halt.NOTHING] == safe, "the answer goes out when it is safe, and not before"
@@ -155,15 +136,14 @@ def test_a_death_at_any_step_leaves_one_certificate_and_one_spent_secret(new_gat
     assert writes > 10 and kinds == BEGINS + ["write"] * writes + COMMITS, "one commit: %s" % kinds
 
     for at in stride(len(kinds)):
-        state = STATES[at % len(STATES)]
+        state = halt.STATES[at % len(halt.STATES)]
         store.begin(at)
         halting.arm()
         answer = broken(client.ask)
         end = halting.dead()
         assert (end and end.what) == (kinds + [None])[at - 1] and (end is None) == (answer is not None)
         assert halting.files() == halting.disk().now(), "the record is what happened"
-        if state != KILLED:
-            halting.lose_power(state)
+        halting.lose_power(state)
         store.repeat(answer)
     print("%s: %d steps, real deaths at %s" % (kind.__name__, len(kinds), stride(len(kinds))))
 
@@ -184,14 +164,13 @@ def test_a_death_at_any_step_of_stopping_loses_nothing(new_gateway, acme, tmp_pa
     assert stopped(0)[1] is None
     ops, kinds = halting.ops(), [op.what for op in halting.steps()]
     for at in range(1, len(kinds) + 2):
-        for files in left(halt.Disk(store.beginning).follow(until(ops, at))).values():
+        for files in halt.Disk(store.beginning).follow(halt.until(ops, at)).all_left().values():
             assert store.judge(files) == 1
     assert set(kinds) == {"write", "truncate", "sync", "synced", "unlink"} and kinds[-1] == "unlink"
     for at in stride(len(kinds)):
         answer, end = stopped(at)
         assert (end and end.what) == (kinds + [None])[at - 1]
         assert halting.files() == halting.disk().now(), "the record is what happened"
-        if STATES[at % len(STATES)] != KILLED:
-            halting.lose_power(STATES[at % len(STATES)])
+        halting.lose_power(halt.STATES[at % len(halt.STATES)])
         store.repeat(answer)
     print("stopping: %s, real deaths at %s" % (" ".join(kinds), stride(len(kinds))))
