@@ -34,8 +34,9 @@ admin_ca_intents(struct admin_call *call, struct err *e)
 	return s.ops->intents->list(s.read, &filter, emit_intent, call, e);
 }
 
+/* One that waits is polled until its CA says something; who gives it up says so for good, since the CA may still issue it. */
 static int
-find_unknown(struct admin_call *call, int64_t id, struct intent_row *out, struct err *e)
+find_undecided(struct admin_call *call, int64_t id, bool absent, struct intent_row *out, struct err *e)
 {
 	CLEANUP(snapshot) struct snapshot s = { 0 };
 	int found;
@@ -46,10 +47,13 @@ find_unknown(struct admin_call *call, int64_t id, struct intent_row *out, struct
 	if (found <= 0)
 		return found < 0 ? -1 : err_set(e, ERR_DENIED, "there is no intent %lld; enrollctl ca intents --open has them",
 						(long long)id);
-	if (out->state != INTENT_UNKNOWN)
-		return err_set(e, ERR_DENIED, "intent %lld is %s; only an unknown one waits for an operator's word",
-			(long long)id, intent_state_name(out->state));
-	return 0;
+	if (out->state == INTENT_UNKNOWN || (out->state == INTENT_WAITING && !absent))
+		return 0;
+	if (out->state == INTENT_WAITING)
+		return err_set(e, ERR_DENIED, "intent %lld waits at its CA, where it may still be issued: have it refused there, which ends it,"
+			" or give it up (--failed)", (long long)id);
+	return err_set(e, ERR_DENIED, "intent %lld is %s; only one that is unknown or waiting takes an operator's word", (long long)id,
+		intent_state_name(out->state));
 }
 
 static int
@@ -136,7 +140,7 @@ admin_ca_resolve(struct admin_call *call, struct err *e)
 	if (absent + failed + issued != 1)
 		return err_set(e, ERR_MALFORMED, "say one of --issued FILE (here is its certificate), --absent (it was not issued: it is sent"
 			" again) and --failed (give it up)");
-	if (find_unknown(call, id, &row, e) != 0)
+	if (find_undecided(call, id, absent, &row, e) != 0)
 		return -1;
 	if (issued)
 		return resolve_issued(call, &row, e);

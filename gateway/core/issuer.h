@@ -79,11 +79,11 @@ bool issuer_ticket_told(const struct issuer_ticket *ticket); /* a wait has come 
 void issuer_ticket_free(struct issuer_ticket *ticket); /* NULL is allowed */
 
 /*
- * An operator has found at a CA what an unknown intent came to. Taken as if the CA had answered: the request is decided once more, and it is
+ * An operator has found at a CA what an unknown intent, or one that waits there, came to. Taken as if the CA had answered: the request is decided once more, and it is
  * recorded, or quarantined with its revocation queued: so too when it is the CA's, of the request's key, and not what was approved.
  *
  * Returns 0 with state, said and serial; or -1, nothing changed. ERR_MALFORMED: no certificate in it; ERR_LIMIT: too large; ERR_DENIED: of another
- * key, of no CA known here, ended by now, recorded already; or the intent is not unknown any more. Others: it could not be recorded,
+ * key, of no CA known here, ended by now, recorded already; or the intent is neither any more. Others: it could not be recorded,
  * the intent is unknown as before.
  */
 #define ISSUER_FOUND_MAX 65536

@@ -176,22 +176,22 @@ refuse_strange(const struct hand *h, struct err *e)
 static int
 claim(const struct hand *h, struct err *e)
 {
-	struct intent_step step = { .id = h->row.id, .ca = h->row.ca, .from = INTENT_UNKNOWN, .to = INTENT_SENT, .error = h->found->why,
+	struct intent_step step = { .id = h->row.id, .ca = h->row.ca, .from = h->row.state, .to = INTENT_SENT, .error = h->found->why,
 		.next_try_s = h->job.now_s + ISSUER_RETRY_MAX_S, .actor = h->found->actor, .audit = "ca.resolved",
 		.serial = h->answer.serial, .now_s = h->job.now_s };
-	bool done = false;
+	bool done = false, open = h->row.state == INTENT_UNKNOWN || h->row.state == INTENT_WAITING;
 
-	if (h->job.gateway->store_ops->intents->step(h->job.gateway->store, &step, &done, e) != 0)
+	if (open && h->job.gateway->store_ops->intents->step(h->job.gateway->store, &step, &done, e) != 0)
 		return -1;
 	return done ? 0 : err_set(e, ERR_DENIED, "intent %lld has just changed; look again", (long long)h->row.id);
 }
 
-/* It could not be recorded, and says so: as unknown as before. Should the store not take this either, the lane does it. */
+/* It could not be recorded, and says so: as unknown, or waiting, as before. Should the store not take this either, the lane does it. */
 static void
 let_go(const struct hand *h, const struct err *why)
 {
-	struct intent_step step = { .id = h->row.id, .from = INTENT_SENT, .to = INTENT_UNKNOWN, .error = why->text,
-		.next_try_s = h->job.now_s, .audit = "ca.unknown", .now_s = h->job.now_s };
+	struct intent_step step = { .id = h->row.id, .from = INTENT_SENT, .to = h->row.state, .error = why->text,
+		.next_try_s = h->job.now_s, .audit = h->row.state == INTENT_UNKNOWN ? "ca.unknown" : NULL, .now_s = h->job.now_s };
 	bool done;
 	struct err e;
 

@@ -294,7 +294,7 @@ const struct ctl_command ctl_commands[] = {
 			{ "--failed", CTL_FLAG, "failed", "give it up; revoke there what was issued" },
 			{ "--reason", CTL_TEXT, "reason", "it stands in the audit" } },
 		.show = ctl_show_done,
-		.help = "say what became of an unknown one whose CA cannot be asked",
+		.help = "say what became of an unknown one whose CA cannot be asked, or of one that waits there",
 		.more = "  enrollctl ca resolve 17 --issued rtr-7.pem   the device gets it when it asks again\n"
 			"  enrollctl ca resolve 17 --absent             the CA has not issued it\n"
 			"What is not the CA's, or of another key than the request, is refused and changes nothing. What is, and is\n"
