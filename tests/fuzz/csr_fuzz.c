@@ -1,5 +1,5 @@
 /*
- * Certification requests: in both modes, whatever is accepted must be what was
+ * Certification requests: in each mode, whatever is accepted must be what was
  * received, and must be accepted again.
  */
 #include <stdlib.h>
@@ -57,5 +57,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	parse(bytes_of(data, size), EST_CSR_PROVEN);
 	parse(bytes_of(data, size), EST_CSR_IGNORE_KEY);
 	parse(bytes_of(data, size), EST_CSR_PROVEN_MD5);
+	parse(bytes_of(data, size), EST_CSR_STORED);
 	return 0;
 }
