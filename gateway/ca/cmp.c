@@ -375,11 +375,11 @@ set_revoked(struct cmp_exchange *x, const char *serial, struct err *e)
 	return set ? 0 : err_ossl(e, ERR_MALFORMED, "serial number");
 }
 
-/* *already: it says that it is revoked (RFC 4210, section 5.2.3: certRevoked). */
+/* *already: it says that it is revoked (RFC 4210, section 5.2.3: certRevoked), and proves that it is the CA. */
 static int
 revoked(struct cmp_exchange *x, bool *already, struct err *e)
 {
-	*already = x->sent == CMP_ANSWERED && failed_with(x, OSSL_CMP_PKIFAILUREINFO_certRevoked);
+	*already = x->sent == CMP_ANSWERED && failed_with(x, OSSL_CMP_PKIFAILUREINFO_certRevoked) && is_protected(x);
 	if (*already)
 		return 0;
 	if (x->sent == CMP_ANSWERED && OSSL_CMP_CTX_get_status(x->ctx) == OSSL_CMP_PKISTATUS_rejection) {
@@ -412,20 +412,21 @@ send_rr(struct ca *ca, const char *serial, int reason, bool *already, struct err
 
 /*
  * certRevoked to a release: it is not on hold. Either it is good, since a hold never arrived or an earlier release did, or it is revoked for
- * good; there is no message that asks. A hold tells, which a good certificate takes, and which is ended at once.
+ * good; there is no message that asks. A hold tells, which a good certificate takes, and which is ended at once. certRevoked to that hold
+ * may be its own doing, when it was sent again over another connection: the release tells.
  */
 static int
 release_for_sure(struct ca *ca, const char *serial, struct err *e)
 {
-	bool already;
+	bool revoked_before, already;
 
-	if (send_rr(ca, serial, CRL_REASON_CERTIFICATE_HOLD, &already, e) != 0)
+	if (send_rr(ca, serial, CRL_REASON_CERTIFICATE_HOLD, &revoked_before, e) != 0 ||
+	    send_rr(ca, serial, CRL_REASON_REMOVE_FROM_CRL, &already, e) != 0)
 		return -1;
-	if (already)
-		return err_set(e, ERR_UNSUPPORTED, "%s: it is revoked there for good, so it cannot be released", ca->remote.name);
-	if (send_rr(ca, serial, CRL_REASON_REMOVE_FROM_CRL, &already, e) != 0)
-		return -1;
-	return already ? err_set(e, ERR_UPSTREAM, "%s: it holds the certificate and does not release it", ca->remote.name) : 0;
+	if (!already)
+		return 0;
+	return revoked_before ? err_set(e, ERR_UNSUPPORTED, "%s: it is revoked there for good, so it cannot be released", ca->remote.name) :
+		err_set(e, ERR_UPSTREAM, "%s: it holds the certificate and does not release it", ca->remote.name);
 }
 
 static int

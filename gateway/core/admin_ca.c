@@ -1,5 +1,7 @@
 /* CAs elsewhere: how they are, what they are asked for, and what only an operator can tell. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -174,10 +176,10 @@ json_of_ca(struct admin_call *call, const struct snapshot *s, const struct confi
 {
 	struct intent_counts counts = { 0 };
 	enum guard_state guard = GUARD_CLOSED;
-	bool elsewhere = issuer_guard_state(call->gateway->issuer, config->name, &guard);
+	bool elsewhere = issuer_guard_state(call->gateway->issuer, config->name, &guard) && config->type[0] != '\0';
 	struct err e;
 
-	if (elsewhere && s->ops->intents->counts(s->read, config->name, &counts, &e) != 0)
+	if ((elsewhere || config->type[0] == '\0') && s->ops->intents->counts(s->read, config->name, &counts, &e) != 0)
 		counts = (struct intent_counts){ 0 };
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "ca", config->name, "type", config->type, "url",
 		config->url, "breaker", elsewhere ? guard_state_name(guard) : "", "group", config->group, "failover",
@@ -188,19 +190,48 @@ json_of_ca(struct admin_call *call, const struct snapshot *s, const struct confi
 		(json_int_t)counts.unheld);
 }
 
+struct listing {
+	struct admin_call *call;
+	const struct snapshot *s;
+	const struct world *world;
+};
+
+/* Nobody tells it what waits for it: whoever took it out of the configuration has to know. */
+static bool
+emit_gone(void *arg, const char *ca)
+{
+	struct listing *l = arg;
+	struct config_ca *gone;
+	bool more;
+
+	if (config_ca(l->world->config, ca) != NULL)
+		return true;
+	gone = calloc(1, sizeof *gone);
+	if (gone == NULL)
+		return false;
+	(void)snprintf(gone->name, sizeof gone->name, "%s", ca);
+	more = admin_emit_row(l->call, json_of_ca(l->call, l->s, gone));
+	free(gone);
+	return more;
+}
+
 int
 admin_ca_list(struct admin_call *call, struct err *e)
 {
 	CLEANUP(snapshot) struct snapshot s = { 0 };
 	struct world *world;
+	struct listing gone = { .call = call, .s = &s };
 	size_t i;
+	int result = 0;
 
 	if (snapshot_begin(call, &s, e) != 0)
 		return -1;
-	world = world_get();
+	gone.world = world = world_get();
 	for (i = 0; i < world->config->ca_count; i++)
 		if (!admin_emit_row(call, json_of_ca(call, &s, &world->config->cas[i])))
 			break;
+	if (i == world->config->ca_count)
+		result = s.ops->intents->cas(s.read, emit_gone, &gone, e);
 	world_put(world);
-	return 0;
+	return result;
 }

@@ -295,7 +295,7 @@ attempt_tell_mdm(struct attempt *a)
 	struct err e = { 0 };
 	int told;
 
-	if (a->csr == NULL || a->proof.kind != PROOF_MDM || a->result->replayed)
+	if (a->csr == NULL || a->proof.kind != PROOF_MDM || a->result->replayed || a->mdm_told)
 		return;
 	mdm = world_mdm_of(a->world, a->request->label->scep_mdm);
 	if (mdm == NULL)

@@ -85,6 +85,7 @@ struct attempt {
 	struct intent_row intent;     /* what it is asked for on behalf of existing, when has_intent */
 	bool has_intent;              /* ... and that is not over */
 	struct issuer_ticket *ticket; /* to be told of the end; owned */
+	bool mdm_told;                /* of the end, by who brought it about */
 	const struct intent_new *new_intent; /* to be recorded with this round's outcome; NULL: none */
 	int64_t intent_id;            /* the one that answer fulfils; 0: none */
 	bool finishing;               /* with afresh: for a certificate that has come, so an operator's approval stands */

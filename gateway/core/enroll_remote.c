@@ -184,6 +184,7 @@ attempt_ask_elsewhere(struct attempt *a, struct err *e)
 		return 1;
 	if (has_failed(a)) {
 		a->result->request_id = a->existing.id;
+		a->mdm_told = !issuer_ticket_is_asker(a->ticket);
 		attempt_conclude(a, ERR_DENIED, a->existing.reason, a->existing.sentence);
 		return 0;
 	}

@@ -76,6 +76,8 @@ bool issuer_ticket_wait(struct issuer_ticket *ticket, const char *ca, int64_t re
 /* After such an end: is the certificate there? Then cert (DER) is the caller's, and ca who signed it; else the store has to be asked. */
 bool issuer_ticket_take(struct issuer_ticket *ticket, struct buf *cert, char ca[REG_TEXT_MAX]);
 bool issuer_ticket_told(const struct issuer_ticket *ticket); /* a wait has come to an end before */
+/* Of the end of what this thread has recorded itself, while it waited: it is the one to tell others of it. */
+bool issuer_ticket_is_asker(const struct issuer_ticket *ticket);
 void issuer_ticket_free(struct issuer_ticket *ticket); /* NULL is allowed */
 
 /*

@@ -70,6 +70,9 @@ struct issuer_job {
 	int64_t request_id;
 	struct buf given;               /* the certificate that is recorded now (DER); owned by whoever made the job */
 	const char *given_by;           /* its CA's name, of the world */
+	bool refused;                   /* it is over now, without a certificate */
+	bool vouched;                   /* an MDM vouched for it, which is to be told of the end */
+	bool untold;                    /* ... and by nobody else: issuer_tell_mdm() */
 	int64_t next_try_s;             /* when it is to be looked at again; 0: never */
 };
 
@@ -138,6 +141,7 @@ struct lane {
 	int64_t probe_s;                /* and it was looked at: not again before */
 	bool moving;                    /* a thread gives what is open to other CAs */
 	int64_t move_s;                 /* when to see whether others could have it; 0: no need */
+	bool gone;                      /* it was not in the configuration when its latest job was at hand */
 	int64_t filled_s;               /* when jobs was read */
 	int64_t due_s;                  /* nothing is due before */
 	int64_t closed_s;               /* the breaker lets nobody through before */
@@ -148,8 +152,10 @@ struct lane {
 /* issuer_lane.c: what one thread of a lane does until the issuer stops. */
 void lane_run(struct lane *lane, int number);
 void lane_drop_jobs(struct lane *lane); /* under lock */
-/* Its tickets, that this came to an end, and what it gave to whom it is for; under lock. */
-void issuer_tell(struct issuer *issuer, const struct issuer_job *job);
+/* Its tickets, that this came to an end, and what it gave to whom it is for; under lock. untold is filled: who asked is not there. */
+void issuer_tell(struct issuer *issuer, struct issuer_job *job);
+/* issuer_mdm.c: best effort; a call that takes its time. */
+void issuer_tell_mdm(const struct issuer_job *job);
 
 /* issuer_claim.c, under lock. */
 /* An intent that the store calls sent: is it so by a claim, somebody's by now, or about to be? What is being recorded has no number yet. */
@@ -174,6 +180,7 @@ struct issuer_ticket {
 	struct buf cert;        /* and was; empty: it was not */
 	char ca[REG_TEXT_MAX];
 	bool told, was_told;
+	bool asker;             /* and of the end of what it has recorded itself */
 	struct timespec until;
 	bool waited;
 	struct issuer_ticket *next;

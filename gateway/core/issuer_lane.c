@@ -206,16 +206,17 @@ move_out(struct lane *lane, int64_t now_s)
 	struct issuer *issuer = lane->issuer;
 	struct world *world;
 	struct err e = { 0 };
+	bool gone = lane->gone;
 	int64_t moved = 0;
 
 	lane->move_s = 0;
-	if (ca_guard_state(lane->guard) == GUARD_CLOSED)
+	if (!gone && ca_guard_state(lane->guard) == GUARD_CLOSED)
 		return;
 	lane->moving = true;
 	(void)pthread_mutex_unlock(&issuer->lock);
 	world = world_get();
 	if (world != NULL)
-		moved = issuer_fail_over(issuer, world, lane->ca, &e);
+		moved = gone ? issuer_rehome(issuer, world, &e) : issuer_fail_over(issuer, world, lane->ca, &e);
 	world_put(world);
 	if (moved < 0)
 		log_rare(LOG_LEVEL_ERROR, "ca", "%s: %s", lane->ca, e.text);
@@ -345,6 +346,18 @@ leave(struct issuer_job *job)
 	(void)pthread_mutex_unlock(&issuer->lock);
 }
 
+/*
+ * Under lock. What was open when its CA went has gone to its label's; this became open since: recorded by a request of the world before,
+ * or called for by then, in vain.
+ */
+static void
+note_gone(struct lane *lane, bool gone, int64_t now_s)
+{
+	if (gone)
+		lane->move_s = lane->gone ? now_s + ISSUER_STORE_S : 1;
+	lane->gone = gone;
+}
+
 static void
 finished(struct lane *lane, int number, struct issuer_job *job)
 {
@@ -353,9 +366,9 @@ finished(struct lane *lane, int number, struct issuer_job *job)
 	if (job->called != NULL)
 		leave(job);
 	(void)pthread_mutex_lock(&issuer->lock);
-	lane->busy[number] = 0;
 	if (job->call == GUARD_FAILED) /* and by now the store says so */
 		lane->move_s = 1;
+	note_gone(lane, job->ca == NULL, job->now_s);
 	if (job->counted)
 		lane->calls[job->outcome]++;
 	if (job->kept != NULL)
@@ -366,7 +379,18 @@ finished(struct lane *lane, int number, struct issuer_job *job)
 	}
 	if (job->over)
 		issuer_tell(issuer, job);
+	lane->busy[number] = job->untold ? lane->busy[number] : 0;
 	(void)pthread_mutex_unlock(&issuer->lock);
+}
+
+/* The CA is not kept waiting, and neither is who waits for the certificate; only this thread is busy. */
+static void
+tell_mdm(struct lane *lane, int number, const struct issuer_job *job)
+{
+	issuer_tell_mdm(job);
+	(void)pthread_mutex_lock(&lane->issuer->lock);
+	lane->busy[number] = 0;
+	(void)pthread_mutex_unlock(&lane->issuer->lock);
 }
 
 /* What came of it is in no other place when the store did not take it. Without memory it is left alone for a while, in its lane. */
@@ -439,6 +463,8 @@ do_job(struct lane *lane, int number, struct lane_job *what)
 	if (what->claimed && job.call == GUARD_NOT_MADE)
 		issuer_unsend(&job);
 	finished(lane, number, &job);
+	if (job.untold)
+		tell_mdm(lane, number, &job);
 	buf_free(&job.given);
 	buf_free(&what->cert);
 	world_put(world);

@@ -225,6 +225,8 @@ take(struct hand *h, struct err *e)
 		(void)pthread_mutex_lock(&issuer->lock);
 		issuer_tell(issuer, &h->job);
 		(void)pthread_mutex_unlock(&issuer->lock);
+		if (h->job.untold)
+			issuer_tell_mdm(&h->job);
 	}
 	return result;
 }

@@ -46,21 +46,34 @@ is_possible(const struct ca_ops *ops, const struct revocation_row *row, struct e
 }
 
 /*
- * What the CA takes it for after a call that did not do it. A refusal changed nothing. Without an answer it may have been done: then
- * whatever is wanted next is told, even if it is what was told before.
+ * What the CA takes it for after a call that did not do it. A hold that was refused changed nothing. Without an answer it may have been done:
+ * then whatever is wanted next is told, even if it is what was told before. So it is with a release that was refused: it takes more
+ * than one message at some CAs, and what was on hold may be good by then.
  */
 static enum upstream
 told_now(const struct revocation_row *row, const struct err *said)
 {
 	bool refused = said->code == ERR_DENIED || said->code == ERR_UNSUPPORTED;
 
-	return refused || row->wanted == UPSTREAM_REVOKED ? row->told : UPSTREAM_UNSURE;
+	return (refused && row->wanted == UPSTREAM_HELD) || row->wanted == UPSTREAM_REVOKED ? row->told : UPSTREAM_UNSURE;
 }
 
 static enum issuer_outcome
 outcome_of(const struct revocation_row *row)
 {
 	return row->wanted == UPSTREAM_HELD ? CALL_HELD : row->wanted == UPSTREAM_GOOD ? CALL_RELEASED : CALL_REVOKED;
+}
+
+/*
+ * It may issue, though it does not take this: our role there may not revoke, or it does not know the certificate. Revocations come first, and
+ * a few that it never takes would keep the breaker open.
+ */
+static enum guard_call
+guard_call_of(const struct issuer_job *job)
+{
+	struct err e;
+
+	return job->ca->ops->check(job->ca->ca, &e) == 0 ? GUARD_REACHED : GUARD_FAILED;
 }
 
 static void
@@ -70,7 +83,7 @@ failed(struct issuer_job *job, const struct err *said, struct revocation_step *s
 
 	job->outcome = CALL_REVOKE_FAILED;
 	if (!never && said->code != ERR_DENIED && said->code != ERR_PENDING)
-		job->call = GUARD_FAILED;
+		job->call = guard_call_of(job);
 	s->to = never ? REVOCATION_IMPOSSIBLE : REVOCATION_LATER;
 	s->told = told_now(&job->revocation, said);
 	s->error = said->text;

@@ -125,15 +125,20 @@ hand_over(struct issuer_ticket *ticket, const struct issuer_job *job)
 }
 
 void
-issuer_tell(struct issuer *issuer, const struct issuer_job *job)
+issuer_tell(struct issuer *issuer, struct issuer_job *job)
 {
 	struct issuer_ticket *ticket;
 
+	job->untold = job->vouched && (job->refused || job->given.len != 0);
 	for (ticket = issuer->tickets; ticket != NULL; ticket = ticket->next) {
 		if (memcmp(ticket->csr_sha256, job->csr_sha256, sizeof ticket->csr_sha256) != 0)
 			continue;
 		if (job->given.len != 0 && ticket->request_id == job->request_id && ticket->cert.len == 0)
 			hand_over(ticket, job);
+		if (ticket->request_id == job->request_id && (ticket->cert.len != 0 || job->refused)) {
+			ticket->asker = true;
+			job->untold = false;
+		}
 		ticket->told = true;
 		(void)pthread_cond_signal(&ticket->news);
 	}
@@ -143,6 +148,12 @@ bool
 issuer_ticket_told(const struct issuer_ticket *ticket)
 {
 	return ticket->was_told;
+}
+
+bool
+issuer_ticket_is_asker(const struct issuer_ticket *ticket)
+{
+	return ticket->asker;
 }
 
 void

@@ -78,6 +78,7 @@ load(struct work *w, struct err *e)
 		.request_id = w->row.ca_request_id };
 	memcpy(w->job->csr_sha256, w->row.csr_sha256, sizeof w->job->csr_sha256);
 	w->job->request_id = w->row.request_id;
+	w->job->vouched = w->asked.proof_kind == PROOF_MDM;
 	return 0;
 }
 
@@ -135,6 +136,7 @@ end(struct work *w, enum intent_state to, const char *reason, const char *senten
 			w->row.ca_request_id, reason, sentence);
 		return 0;
 	}
+	w->job->refused = true;
 	settle(w, false);
 	log_text(to == INTENT_QUARANTINED ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "ca", "%s: %s: %s: %s: %s", w->config->name,
 		w->row.ca_request_id, intent_state_name(to), reason, sentence);

@@ -451,6 +451,7 @@ const struct intent_ops intent_sqlite = {
 	.list = intent_list,
 	.next = intent_next,
 	.counts = intent_counts,
+	.cas = intent_cas,
 	.revocations = intent_revocations,
 	.step = intent_step_write,
 	.end = intent_end_write,

@@ -159,6 +159,8 @@ struct intent_counts {
 	int64_t unheld;                       /* on hold here, and good there: their CA cannot hold them */
 };
 
+typedef bool (*intent_ca_cb)(void *arg, const char *ca);
+
 /* Errors as in store.h. Lookups give 1 with *out, 0 when there is none, -1. */
 struct intent_ops {
 	/* spec, spki: NULL, or get theirs appended. */
@@ -171,6 +173,8 @@ struct intent_ops {
 	/* When something of this CA is due next, intent or revocation: 1 with *at_s, 0 nothing waits, -1. */
 	int (*next)(struct store_read *, const char *ca, int64_t *at_s, struct err *);
 	int (*counts)(struct store_read *, const char *ca, struct intent_counts *out, struct err *);
+	/* Names of those for which something is open, or waits to be told; they may be in no configuration any more. 0 or -1. */
+	int (*cas)(struct store_read *, intent_ca_cb, void *, struct err *);
 	/* What is due to be told, oldest first. 0 or -1. */
 	int (*revocations)(struct store_read *, const char *ca, int64_t due_s, int limit, revocation_cb, void *,
 		struct err *);

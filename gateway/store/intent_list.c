@@ -153,6 +153,22 @@ intent_counts(struct store_read *read, const char *ca, struct intent_counts *out
 }
 
 int
+intent_cas(struct store_read *read, intent_ca_cb cb, void *arg, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(&read->conn,
+		"SELECT ca FROM intent WHERE state < 4 UNION SELECT ca FROM ca_revocation WHERE state = 0");
+	char ca[INTENT_NAME_MAX];
+	int rc;
+
+	while ((rc = query_row(&q, e)) == 1) {
+		query_get_text(&q, ca, sizeof ca);
+		if (!cb(arg, ca))
+			return 0;
+	}
+	return rc;
+}
+
+int
 intent_revocations(struct store_read *read, const char *ca, int64_t due_s, int limit, revocation_cb cb, void *arg,
 	struct err *e)
 {

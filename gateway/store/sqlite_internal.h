@@ -344,6 +344,7 @@ int intent_by_id(struct store_read *read, int64_t id, struct intent_row *out, st
 int intent_of_request(struct store_read *read, int64_t request_id, struct intent_row *out, struct err *e);
 int intent_list(struct store_read *read, const struct intent_filter *filter, intent_cb cb, void *arg, struct err *e);
 int intent_next(struct store_read *read, const char *ca, int64_t *at_s, struct err *e);
+int intent_cas(struct store_read *read, intent_ca_cb cb, void *arg, struct err *e);
 int intent_counts(struct store_read *read, const char *ca, struct intent_counts *out, struct err *e);
 int intent_revocations(struct store_read *read, const char *ca, int64_t due_s, int limit, revocation_cb cb, void *arg,
 	struct err *e);

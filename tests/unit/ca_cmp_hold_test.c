@@ -11,6 +11,7 @@ static struct {
 	size_t calls;
 	bool holds_once; /* a hold of what is on hold is "already revoked", too */
 	int refuses;     /* this reason, with badRequest */
+	bool twice;      /* the first hold comes once more: its connection ended before the answer */
 } at_ca;
 
 /* reasonCode (RFC 5280, section 5.3.1) of a request: OpenSSL's server half does not tell. */
@@ -41,7 +42,13 @@ take(int reason)
 static void
 hold_service(struct tls_server *server, const struct seen *seen, struct reply *reply)
 {
-	take(reason_in(seen->body, seen->body_len));
+	int reason = reason_in(seen->body, seen->body_len);
+
+	if (at_ca.twice && reason == HOLD) {
+		take(reason);
+		at_ca.twice = false;
+	}
+	take(reason);
 	service(server, seen, reply);
 	assert_int_equal(api.types[api.type_count - 1], RR);
 }
@@ -83,6 +90,29 @@ cmp_holds_releases_and_revokes(void **state)
 	}
 }
 
+/* Whoever answers there does not know our secret: that it was done already is no more to be believed than any refusal. */
+static void
+cmp_believes_nobody_that_it_is_revoked_already_without_a_proof(void **state)
+{
+	static const int reasons[] = { REVOKE, HOLD, RELEASE };
+	struct fixture *f = *state;
+	char other[300];
+	size_t i;
+
+	open_holding(f, true);
+	(void)OSSL_CMP_SRV_CTX_set_accept_unprotected(api.srv, 1);
+	file_make(&f->certs.folder, "other", "ffffffffffffffff\n", 0600, other);
+	f->settings.secret_file = other;
+	open_ca(f, "cmp", hold_service);
+	at_ca.is = REVOKED;
+	at_ca.holds_once = true;
+	for (i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+		assert_int_equal(say(f, reasons[i]), -1);
+		error_is(f, ERR_UPSTREAM, "does not prove that it is the CA");
+		assert_int_equal(at_ca.calls, 1);
+	}
+}
+
 static void
 cmp_holds_what_is_on_hold_or_revoked_already(void **state)
 {
@@ -121,8 +151,20 @@ cmp_says_that_what_is_revoked_cannot_be_released(void **state)
 	at_ca.is = REVOKED;
 	assert_int_equal(say(f, RELEASE), -1);
 	error_is(f, ERR_UNSUPPORTED, "for good");
-	assert_int_equal(at_ca.calls, 2);
+	assert_int_equal(at_ca.calls, 3);
 	assert_int_equal(at_ca.is, REVOKED);
+}
+
+/* The hold that asks arrived, its connection ended, and it was sent again on another one: "already revoked" is its own doing. */
+static void
+cmp_releases_what_its_own_question_put_on_hold(void **state)
+{
+	struct fixture *f = *state;
+
+	open_holding(f, true);
+	at_ca.holds_once = at_ca.twice = true;
+	assert_int_equal(say(f, RELEASE), 0);
+	assert_int_equal(at_ca.is, GOOD);
 }
 
 static void
@@ -148,10 +190,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmp_test(cmp_believes_nobody_that_it_is_revoked_already_without_a_proof),
 		cmp_test(cmp_holds_releases_and_revokes),
 		cmp_test(cmp_holds_what_is_on_hold_or_revoked_already),
 		cmp_test(cmp_releases_what_is_good_already),
 		cmp_test(cmp_says_that_what_is_revoked_cannot_be_released),
+		cmp_test(cmp_releases_what_its_own_question_put_on_hold),
 		cmp_test(cmp_refusals_of_a_hold_or_a_release_are_told),
 	};
 

@@ -94,6 +94,29 @@ ca_list_tells_what_the_ca_has_not_heard(void **state)
 	assert_int_equal(number_of(row(0), "revocations"), 1);
 }
 
+/* Its entry was taken out when nothing was open: what is revoked later waits for nobody. */
+static void
+ca_list_tells_what_waits_for_a_ca_that_is_not_configured_any_more(void **state)
+{
+	struct rig *r = *state;
+	sqlite3 *db = NULL;
+
+	one_issued(r, true);
+	rig_set_state(r, "rtr-1", ASSET_STOLEN);
+	good(r, "ca list", NULL);
+	assert_int_equal(json_array_size(answer.rows), 2);
+	assert_int_equal(sqlite3_open(r->db, &db), SQLITE_OK);
+	(void)sqlite3_busy_timeout(db, 5000);
+	assert_int_equal(sqlite3_exec(db, "UPDATE ca_revocation SET ca = 'former'", NULL, NULL, NULL), SQLITE_OK);
+	(void)sqlite3_close(db);
+	good(r, "ca list", NULL);
+	assert_int_equal(json_array_size(answer.rows), 3);
+	assert_string_equal(text_of(row(2), "ca"), "former");
+	assert_string_equal(text_of(row(2), "type"), "");
+	assert_string_equal(text_of(row(2), "breaker"), "");
+	assert_int_equal(number_of(row(2), "revocations"), 1);
+}
+
 static void
 ca_list_tells_what_is_on_hold_and_good_there(void **state)
 {
@@ -207,6 +230,7 @@ main(void)
 		TEST(ca_list_tells_breaker_group_and_who_stands_in),
 		TEST(ca_list_tells_no_breaker_of_one_in_this_process),
 		TEST(ca_list_tells_what_the_ca_has_not_heard),
+		TEST(ca_list_tells_what_waits_for_a_ca_that_is_not_configured_any_more),
 		TEST(ca_list_tells_what_is_on_hold_and_good_there),
 		TEST(ca_intents_are_chosen_by_ca_and_by_whether_they_are_over),
 		TEST(ca_resolve_absent_has_it_sent_again),

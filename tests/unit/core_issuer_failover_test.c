@@ -216,6 +216,46 @@ what_waits_for_a_ca_that_was_taken_out_goes_to_its_labels(void **state)
 		" AND detail_json ->> 'from' = 'vanished' AND detail_json ->> 'to' = 'issuing'"), 1);
 }
 
+static struct rig *reloading;
+
+/* A reload comes between the choice of the CA and what is recorded of it. */
+static int
+record_and_reload(struct store *store, const struct store_outcome *outcome, enum store_recorded *what, int64_t *request_id, struct err *e)
+{
+	struct config *config = reloading->world->config;
+	struct intent_new intent = *outcome->intent;
+	struct store_outcome before = *outcome;
+
+	intent.ca = "issuing"; /* its world is the one before, whose names stay */
+	before.intent = &intent;
+	(void)pthread_mutex_lock(&reloading->gateway.issuer->lock);
+	(void)snprintf(config->cas[0].name, sizeof config->cas[0].name, "renamed");
+	(void)snprintf(config->labels[0].ca, sizeof config->labels[0].ca, "second");
+	(void)pthread_mutex_unlock(&reloading->gateway.issuer->lock);
+	reloading->ops.record = store_sqlite.record;
+	assert_int_equal(issuer_rehome(reloading->gateway.issuer, reloading->world, e), 0);
+	return store_sqlite.record(store, &before, what, request_id, e);
+}
+
+/* Nothing of its was open when it went. */
+static void
+what_becomes_open_when_its_ca_has_gone_goes_to_its_labels_too(void **state)
+{
+	struct rig *r = *state;
+
+	second_stands_in(r);
+	r->world->config->cas[0].failover_count = 0;
+	issuer_open(r);
+	reloading = r;
+	r->ops.record = record_and_reload;
+	rig_new_csr(r);
+	r->request.now_s = fake.now_s;
+	rig_run(r);
+	await(r, DONE_BY_SECOND, 1);
+	assert_int_equal(fake.issues, 0);
+	assert_int_equal(second.issues, 1);
+}
+
 /* As one does with a CA that is dead. */
 static void
 a_ca_that_is_taken_out_while_its_breaker_is_open_is_looked_at_seldom(void **state)
@@ -314,6 +354,7 @@ main(void)
 		test(with_nobody_to_stand_in_they_wait),
 		test(a_name_that_is_no_ca_any_more_is_passed_over),
 		test(what_waits_for_a_ca_that_was_taken_out_goes_to_its_labels),
+		test(what_becomes_open_when_its_ca_has_gone_goes_to_its_labels_too),
 		test(a_ca_that_is_taken_out_while_its_breaker_is_open_is_looked_at_seldom),
 		test(a_refusal_is_an_answer_and_nobody_else_is_asked),
 		test(the_one_that_issued_is_told_of_the_revocation),

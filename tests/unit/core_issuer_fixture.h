@@ -224,9 +224,9 @@ fake_will(enum act *acts, enum act act)
 
 static size_t step_ca; /* whose lane is stepped: the number of a CA of the configuration */
 
-/* The configuration of the fixture; requests do not wait unless the test says so. */
+/* The configuration of the fixture, and more; requests do not wait unless the test says so. */
 static inline void
-issuer_load(struct rig *r, const char *settings)
+issuer_load_more(struct rig *r, const char *settings, const char *more)
 {
 	CLEANUP(buf) struct buf conf = { 0 };
 	const char *at = strstr(rig_conf, "chain = [ \"ca/root.pem\" ]; },");
@@ -235,6 +235,7 @@ issuer_load(struct rig *r, const char *settings)
 	buf_append(&conf, (const uint8_t *)rig_conf, (size_t)(at - rig_conf));
 	buf_append_text(&conf, settings);
 	buf_append_text(&conf, at);
+	buf_append_text(&conf, more);
 	rig_load(r, buf_text(&conf));
 	rig_label(r, "");
 	r->ca_ops = ca_builtin;
@@ -245,6 +246,12 @@ issuer_load(struct rig *r, const char *settings)
 	r->ca_ops.reconcile = fake_reconcile;
 	r->ca_ops.revoke = fake_revoke;
 	r->ca_ops.check = fake_check;
+}
+
+static inline void
+issuer_load(struct rig *r, const char *settings)
+{
+	issuer_load_more(r, settings, "");
 }
 
 static inline void

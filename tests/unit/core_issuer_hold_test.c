@@ -257,6 +257,27 @@ a_hold_that_the_ca_refuses_is_tried_later_and_not_released(void **state)
 	assert_int_equal(at_ca.calls, 2);
 }
 
+/* By CMP it is asked in more than one message: the first may have done it, and the last be refused. */
+static void
+a_hold_after_a_refused_release_is_told(void **state)
+{
+	struct rig *r = *state;
+
+	enroll(r);
+	rig_set_state(r, "rtr-1", ASSET_QUARANTINED);
+	tell(r);
+	rig_set_state(r, "rtr-1", ASSET_STAGED);
+	at_ca.fails = ERR_DENIED;
+	at_ca.arrives = true;
+	tell(r);
+	assert_int_equal(at_ca.is, UPSTREAM_GOOD);
+	at_ca.fails = ERR_NONE;
+	rig_set_state(r, "rtr-1", ASSET_QUARANTINED);
+	tell(r);
+	expect_reason(2, 6);
+	assert_int_equal(at_ca.is, UPSTREAM_HELD);
+}
+
 /* Nobody answers for the CA's approvers: it is well, and may hold it at any time. */
 static void
 a_hold_that_waits_for_an_approval_there_is_no_failure_of_the_ca(void **state)
@@ -279,6 +300,33 @@ a_hold_that_waits_for_an_approval_there_is_no_failure_of_the_ca(void **state)
 	rig_set_state(r, "rtr-1", ASSET_STAGED);
 	tell(r);
 	assert_int_equal(at_ca.is, UPSTREAM_GOOD);
+}
+
+/* Our role there may not revoke: what is to be issued does not wait for somebody to mend that. */
+static void
+a_revocation_that_is_not_taken_is_no_failure_of_a_ca_that_is_there(void **state)
+{
+	static const enum guard_call call[] = { GUARD_REACHED, GUARD_FAILED };
+	static const enum asset_state to[] = { ASSET_QUARANTINED, ASSET_STOLEN };
+	struct rig *r = *state;
+	struct issuer_job job;
+	struct err e = { 0 };
+	size_t i, k;
+
+	enroll(r);
+	at_ca.fails = ERR_UPSTREAM;
+	for (i = 0; i < 2; i++) {
+		rig_set_state(r, "rtr-1", to[i]);
+		for (k = 0; k < 2; k++) {
+			fake.check_down = k == 1;
+			job = job_of(r);
+			assert_int_equal(issuer_carry_out_revocation(&job, &e), 0);
+			buf_free(&job.cert);
+			assert_int_equal(job.call, call[k]);
+			assert_int_equal(job.outcome, CALL_REVOKE_FAILED);
+			later_s(ISSUER_REVOKE_MAX_S);
+		}
+	}
 }
 
 static void
@@ -384,7 +432,9 @@ main(void)
 		test(a_hold_is_not_told_before_the_store_knows_of_it),
 		test(a_hold_that_ended_while_it_was_queued_is_not_told),
 		test(a_hold_that_the_ca_refuses_is_tried_later_and_not_released),
+		test(a_hold_after_a_refused_release_is_told),
 		test(a_hold_that_waits_for_an_approval_there_is_no_failure_of_the_ca),
+		test(a_revocation_that_is_not_taken_is_no_failure_of_a_ca_that_is_there),
 		test(a_release_that_is_impossible_is_said_once),
 		test(a_lane_tells_holds_as_they_come_and_counts_them),
 	};
