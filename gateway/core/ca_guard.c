@@ -107,7 +107,7 @@ ca_guard_enter(struct ca_guard *guard, bool issues, int64_t now_s, int64_t *at_s
 	(void)pthread_mutex_lock(&guard->lock);
 	*at_s = now_s + 1;
 	/* The one that probes says soon what the others may do; so does one that is under way. */
-	if (guard->state == GUARD_OPEN && now_s < guard->open_until_s)
+	if (guard->state == GUARD_OPEN && now_s < guard->open_until_s && guard->open_until_s - now_s <= GUARD_BACKOFF_MAX_S)
 		*at_s = guard->open_until_s;
 	else if (guard->state != GUARD_HALF_OPEN && guard->calls >= guard->calls_max)
 		*at_s = 0;

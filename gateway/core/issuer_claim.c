@@ -7,17 +7,9 @@
 #include "gateway/core/issuer_internal.h"
 
 bool
-lane_is_claimed(const struct lane *lane, int64_t id)
+lane_is_ahead(int64_t at_s, int64_t now_s, int64_t most_s)
 {
-	int i;
-
-	for (i = 0; i < lane->handed_count; i++)
-		if (lane->handed[i] == id)
-			return true;
-	for (i = 0; i < LANE_THREADS_MAX; i++)
-		if (lane->busy[i] == id)
-			return true;
-	return lane->claims > 0;
+	return now_s < at_s && at_s - now_s <= most_s;
 }
 
 /* Under lock. Nothing waits, nothing is due, nothing is wrong, and a thread is there. */
@@ -29,7 +21,7 @@ is_idle(const struct lane *lane, int64_t now_s)
 	for (i = 0; i < lane->thread_count; i++)
 		busy += lane->busy[i] != 0;
 	return lane->count == 0 && !lane->filling && !lane->look && !lane->hurry && !lane->moving && lane->move_s == 0 &&
-		lane->kept_count == 0 && now_s < lane->due_s && now_s >= lane->closed_s &&
+		lane->kept_count == 0 && lane_is_ahead(lane->due_s, now_s, IDLE_S) && !lane_is_ahead(lane->closed_s, now_s, GUARD_BACKOFF_MAX_S) &&
 		busy + lane->claims + lane->handed_count < lane->thread_count;
 }
 

@@ -105,6 +105,7 @@ int issuer_judge(const struct issuer_job *job, const struct ca_request *approved
 #define LANES_MAX         32
 #define LANE_THREADS_MAX  32 /* two for each of `calls`: one records what came of a call while another makes the next */
 #define LANE_JOBS         64 /* taken from the store at once */
+#define IDLE_S            30 /* the longest without a look: what the sweep revokes waits so long at most */
 #define LANE_KEPT_MAX     256 /* past it nothing new is begun until the store has taken some */
 
 struct lane_job {
@@ -158,8 +159,8 @@ void issuer_tell(struct issuer *issuer, struct issuer_job *job);
 void issuer_tell_mdm(const struct issuer_job *job);
 
 /* issuer_claim.c, under lock. */
-/* An intent that the store calls sent: is it so by a claim, somebody's by now, or about to be? What is being recorded has no number yet. */
-bool lane_is_claimed(const struct lane *lane, int64_t id);
+/* Is it still to come? What is further ahead than it ever was put is not: the clock went back. */
+bool lane_is_ahead(int64_t at_s, int64_t now_s, int64_t most_s);
 void lane_take_handed(struct lane *lane, int number, struct lane_job *out); /* the oldest; there is one */
 
 /* issuer_keep.c, under lock. */

@@ -10,7 +10,6 @@
 #include "gateway/core/log.h"
 
 #define LANE_REVOCATIONS  8
-#define IDLE_S            30 /* the longest without a look: what the sweep revokes waits so long at most */
 #define SKIP_MAX          (LANE_JOBS / 2 + LANE_THREADS_MAX + LANE_KEPT_MAX) /* all that begin_filling() can find */
 
 /* What is due, oldest first; read without the lock. */
@@ -20,6 +19,7 @@ struct filling {
 	int64_t skip[SKIP_MAX]; /* at work, or kept */
 	size_t skip_count;
 	bool hurry, full, more; /* more: than was taken is due */
+	bool claims;            /* some were out, or handed and not taken: what is sent is theirs, and may be more by the end of the look */
 	int64_t now_s, due_s;
 };
 
@@ -99,6 +99,7 @@ begin_filling(struct lane *lane, struct filling *f)
 	lane->filling = true;
 	lane->look = f->more = false;
 	f->hurry = lane->hurry;
+	f->claims = lane->claims + lane->handed_count > 0;
 	f->now_s = lane->filled_s = issuer_now(lane->issuer);
 	lane->due_s = f->now_s + IDLE_S;
 	f->count = lane_take_kept(lane, f->now_s, f->jobs, LANE_JOBS / 2);
@@ -121,7 +122,7 @@ take_found(struct lane *lane, struct filling *f)
 
 	lane->first = lane->count = 0;
 	for (i = 0; i < f->count; i++)
-		if (f->jobs[i].sent && lane_is_claimed(lane, f->jobs[i].intent_id))
+		if (f->jobs[i].sent && f->claims)
 			f->due_s = f->due_s < f->now_s + ISSUER_LOOK_S ? f->due_s : f->now_s + ISSUER_LOOK_S;
 		else
 			lane->jobs[lane->count++] = f->jobs[i];
@@ -283,6 +284,7 @@ next_job(struct lane *lane, int number, struct filling *f, struct lane_job *out)
 	/* What is sent already, by the store, is sent before the end. */
 	while ((!issuer->stopping || lane->claims + lane->handed_count > 0) && !found) {
 		int64_t now_s = issuer_now(issuer);
+		bool is_due = !lane_is_ahead(lane->due_s, now_s, IDLE_S);
 		bool kept = lane->count != 0 ? lane->jobs[lane->first].kept != NULL : lane_kept_due(lane) <= now_s;
 
 		if (lane->handed_count > 0) {
@@ -292,9 +294,9 @@ next_job(struct lane *lane, int number, struct filling *f, struct lane_job *out)
 			wait_until(lane, now_s + 1);
 		else if (lane->move_s != 0 && now_s >= lane->move_s && !lane->moving)
 			move_out(lane, now_s);
-		else if (now_s < lane->closed_s && !kept)
+		else if (lane_is_ahead(lane->closed_s, now_s, GUARD_BACKOFF_MAX_S) && !kept)
 			wait_until(lane, lane->closed_s < lane_kept_due(lane) ? lane->closed_s : lane_kept_due(lane));
-		else if (lane->count == 0 && !lane->filling && (lane->look || kept || now_s >= lane->due_s))
+		else if (lane->count == 0 && !lane->filling && (lane->look || kept || is_due))
 			fill(lane, f);
 		else if (lane->count == 0)
 			found = may_probe(lane, now_s, out);

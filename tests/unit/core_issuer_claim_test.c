@@ -221,6 +221,96 @@ a_ca_does_not_wait_until_its_answer_is_recorded(void **state)
 	assert_int_equal(recording.issues, 2);
 }
 
+static struct {
+	struct rig *rig;
+	struct intent_ops ops;
+	_Atomic bool committed, looked;
+} look;
+
+static int
+record_and_look(struct store *store, const struct store_outcome *outcome, enum store_recorded *what, int64_t *request_id, struct err *e)
+{
+	int result = store_sqlite.record(store, outcome, what, request_id, e);
+
+	look.rig->ops.record = store_sqlite.record;
+	look.committed = true;
+	issuer_wake(look.rig->gateway.issuer, "issuing");
+	while (!look.looked)
+		(void)sched_yield();
+	return result;
+}
+
+/* A look that begins while the intent is being recorded, finds it sent, and ends when its call has come to nothing. */
+static int
+list_slowly(struct store_read *read, const struct intent_filter *filter, intent_cb cb, void *arg, struct err *e)
+{
+	int result;
+
+	if (!look.committed || look.looked)
+		return store_sqlite.intents->list(read, filter, cb, arg, e);
+	result = store_sqlite.intents->list(read, filter, cb, arg, e);
+	look.looked = true;
+	await_end(look.rig, "SELECT count(*) FROM intent WHERE state = 0", 1);
+	await_recorded(look.rig);
+	return result;
+}
+
+static void
+what_a_look_finds_sent_is_not_called_for_once_more_before_its_time(void **state)
+{
+	struct rig *r = *state;
+
+	look.rig = r;
+	look.committed = look.looked = false;
+	look.ops = *r->ops.intents;
+	look.ops.list = list_slowly;
+	r->ops.intents = &look.ops;
+	issuer_load(r, "wait = \"0s\"; calls = 2; ");
+	fake_will(fake.issue, DOWN);
+	issuer_open(r);
+	await_idle(r);
+	r->ops.record = record_and_look;
+	ask(r, ERR_PENDING);
+	await_calls(&fake.issues, 1);
+	await_recorded(r);
+	await_idle(r);
+	await_recorded(r);
+	assert_int_equal(fake.issues, 1);
+}
+
+static void
+revoke_all(const struct rig *r)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open_v2(r->db, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	(void)sqlite3_busy_timeout(db, 5000);
+	assert_int_equal(sqlite3_exec(db, "UPDATE certificate SET status = 1, revoked_s = 1, revoke_reason = 'stolen'", NULL, NULL, NULL), SQLITE_OK);
+	(void)sqlite3_close(db);
+}
+
+/* Nobody wakes the lane: the sweep revokes. */
+static void
+a_clock_that_goes_back_keeps_no_lane_from_looking(void **state)
+{
+	struct rig *r = *state;
+	struct issuer *issuer;
+
+	issuer_load(r, "wait = \"60s\"; ");
+	issuer_open(r);
+	ask(r, ERR_NONE);
+	issuer = r->gateway.issuer;
+	await_recorded(r);
+	later_s(7200);
+	issuer_wake(issuer, NULL);
+	await_idle(r);
+	revoke_all(r);
+	later_s(-7200);
+	rig_new_csr(r);
+	ask(r, ERR_NONE); /* its thread comes by */
+	await_calls(&fake.revokes, 1);
+}
+
 int
 main(void)
 {
@@ -231,6 +321,8 @@ main(void)
 		test(a_ca_with_nothing_to_do_is_called_as_soon_as_the_request_is_recorded),
 		test(what_could_not_be_recorded_is_not_called_for_and_blocks_nobody),
 		test(what_nobody_can_be_called_for_after_all_is_open_again),
+		test(what_a_look_finds_sent_is_not_called_for_once_more_before_its_time),
+		test(a_clock_that_goes_back_keeps_no_lane_from_looking),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
