@@ -22,6 +22,7 @@
  */
 struct verifier {
 	int algorithm;      /* NID of the signature */
+	bool accepted;      /* certificates may be signed by keys of this kind: DSA and RSA-PSS are not */
 	EVP_MD_CTX *ready;  /* EVP_DigestVerifyInit() is done: copied, never used itself */
 	EC_GROUP *curve;    /* P-256; NULL: another algorithm, and ready does it */
 	EC_GROUP *from_key; /* the same curve, its generator the key */
@@ -87,6 +88,7 @@ prepare(struct verifier *v, EVP_PKEY *key, const EVP_MD *md, struct err *e)
 	if (OBJ_find_sigid_by_algs(&v->algorithm, md == NULL ? NID_undef : EVP_MD_get_type(md), EVP_PKEY_get_base_id(key)) != 1)
 		v->algorithm = EVP_PKEY_get_base_id(key); /* Ed25519 is one */
 	key_facts_of(key, &facts);
+	v->accepted = facts.kind != KEY_OTHER;
 	if (facts.kind == KEY_EC_P256 && md == ossl_sha256())
 		make_tables(v, key);
 	return 0;
@@ -95,7 +97,7 @@ prepare(struct verifier *v, EVP_PKEY *key, const EVP_MD *md, struct err *e)
 bool
 verifier_is_for(const struct verifier *v, int algorithm)
 {
-	return v->algorithm == algorithm;
+	return v->accepted && v->algorithm == algorithm;
 }
 
 int

@@ -156,7 +156,10 @@ ca_guard_leave(struct ca_guard *guard, enum guard_call call, int64_t now_s)
 		if (guard->state == GUARD_HALF_OPEN || (guard->state == GUARD_CLOSED && guard->failures >= GUARD_FAILURES))
 			open_breaker(guard, now_s);
 		break;
+	case GUARD_GIVEN_BACK:
 	case GUARD_NOT_MADE:
+		if (call == GUARD_GIVEN_BACK && guard->budget != 0)
+			guard->credit += MINUTE;
 		if (guard->state == GUARD_HALF_OPEN) {
 			guard->state = GUARD_OPEN;
 			guard->open_until_s = now_s;

@@ -39,6 +39,7 @@ enum guard_call {
 	                    again, for longer */
 	GUARD_FAILED,    /* no answer, or none that an answering CA gives */
 	GUARD_NOT_MADE,  /* there was nothing to ask after all */
+	GUARD_GIVEN_BACK, /* the same of one that was to ask for a certificate: the next may have its share of the budget */
 };
 /* How it went. true: the CA is back, the breaker was open until now. */
 bool ca_guard_leave(struct ca_guard *guard, enum guard_call call, int64_t now_s);

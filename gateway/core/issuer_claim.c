@@ -52,7 +52,7 @@ issuer_hand(struct lane *lane, int64_t intent_id)
 	if (intent_id != 0)
 		lane->handed[lane->handed_count++] = intent_id;
 	else
-		(void)ca_guard_leave(lane->guard, GUARD_NOT_MADE, issuer_now(issuer));
+		(void)ca_guard_leave(lane->guard, GUARD_GIVEN_BACK, issuer_now(issuer));
 	(void)pthread_cond_signal(&lane->work);
 	(void)pthread_mutex_unlock(&issuer->lock);
 }

@@ -307,6 +307,9 @@ next_job(struct lane *lane, int number, struct filling *f, struct lane_job *out)
 			found = true;
 		}
 	}
+	/* Somebody who stays sees to what comes due during this call: the others may sleep past it. */
+	if (found && lane->due_s < issuer_now(issuer) + IDLE_S)
+		(void)pthread_cond_signal(&lane->work);
 	(void)pthread_mutex_unlock(&issuer->lock);
 	return found;
 }

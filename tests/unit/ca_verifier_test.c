@@ -216,6 +216,31 @@ verifier_agrees_with_openssl_about_the_negated_signature(void **state)
 	EVP_PKEY_free(key);
 }
 
+/* Certificates of such CAs were refused before there were verifiers for them, and are. */
+static void
+verifier_is_for_no_algorithm_that_certificates_may_not_have(void **state)
+{
+	CLEANUP(EVP_PKEY) EVP_PKEY *pss = NULL;
+	EVP_PKEY *rsa = key_make("RSA-2048");
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA-PSS", NULL);
+	struct verifier *v;
+
+	(void)state;
+	assert_non_null(ctx);
+	assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+	assert_int_equal(EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 2048), 1);
+	assert_int_equal(EVP_PKEY_keygen(ctx, &pss), 1);
+	EVP_PKEY_CTX_free(ctx);
+	v = verifier_of(pss, ossl_sha256());
+	assert_false(verifier_is_for(v, NID_rsassaPss));
+	verifier_free(v);
+	v = verifier_of(rsa, ossl_sha256());
+	assert_true(verifier_is_for(v, NID_sha256WithRSAEncryption));
+	assert_false(verifier_is_for(v, NID_rsassaPss));
+	verifier_free(v);
+	EVP_PKEY_free(rsa);
+}
+
 int
 main(void)
 {
@@ -224,6 +249,7 @@ main(void)
 		cmocka_unit_test(verifier_refuses_each_changed_bit),
 		cmocka_unit_test(verifier_refuses_cut_and_lengthened_signatures),
 		cmocka_unit_test(verifier_refuses_numbers_out_of_range),
+		cmocka_unit_test(verifier_is_for_no_algorithm_that_certificates_may_not_have),
 		cmocka_unit_test(verifier_agrees_with_openssl_about_the_negated_signature),
 	};
 

@@ -151,6 +151,24 @@ what_could_not_be_recorded_is_not_called_for_and_blocks_nobody(void **state)
 	assert_int_equal(fake.issues, 1);
 }
 
+/* One certificate a minute: what was not even recorded took none of them. */
+static void
+what_could_not_be_recorded_leaves_the_budget_as_it_was(void **state)
+{
+	struct rig *r = *state;
+
+	issuer_load(r, "wait = \"60s\"; budget = 1; ");
+	issuer_open(r);
+	await_idle(r);
+	recording_rig = r;
+	record_really = r->ops.record;
+	r->ops.record = record_fails_once;
+	ask(r, ERR_UPSTREAM);
+	await_idle(r);
+	ask(r, ERR_NONE);
+	assert_int_equal(fake.issues, 1);
+}
+
 /* The CA's entry has gone from the configuration in between. */
 static void
 what_nobody_can_be_called_for_after_all_is_open_again(void **state)
@@ -320,6 +338,7 @@ main(void)
 		test(a_ca_does_not_wait_until_its_answer_is_recorded),
 		test(a_ca_with_nothing_to_do_is_called_as_soon_as_the_request_is_recorded),
 		test(what_could_not_be_recorded_is_not_called_for_and_blocks_nobody),
+		test(what_could_not_be_recorded_leaves_the_budget_as_it_was),
 		test(what_nobody_can_be_called_for_after_all_is_open_again),
 		test(what_a_look_finds_sent_is_not_called_for_once_more_before_its_time),
 		test(a_clock_that_goes_back_keeps_no_lane_from_looking),
