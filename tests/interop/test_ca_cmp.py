@@ -210,8 +210,10 @@ def test_a_ca_that_dies_while_a_request_waits_there_gives_one_certificate(gw, ca
     assert ca.told(made) == "confirmed" and not made.revoked
 
 
-def test_one_request_never_has_two_certificates(gw, ca, acme):
-    """Asked many times at once, while it waits, and across deaths of both."""
+def test_one_request_never_has_two_certificates(make_gw, make_ca, acme):
+    """Asked many times at once, while it waits, and across deaths of both; between two polls, since the answer to one must not be lost."""
+    ca = make_ca("--check-after", "5").start()
+    gw = make_gw(ca)
     ca.order("wait")
     asked = [Asked(gw, acme) for _ in range(3)]
     jobs = [one.ask for one in asked for _ in range(3)]

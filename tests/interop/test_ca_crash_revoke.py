@@ -285,4 +285,5 @@ def test_a_death_at_any_step_leaves_nothing_at_large_that_was_not_approved(kind,
     print("\n%s: %d steps, %d deaths" % (kind.__name__, len(steps), len(table)))
     print("\n".join("%7d %-8s %-7s %s" % row for row in table))
     assert {kind_of(place, steps) for place in chosen} >= {"send", "received", "write", "sync"}
-    assert "1 " + ("so far" if by.tells else "issued") in {row[3] for row in table}
+    if halt.EVERY or not by.tells:  # of the few places of a short run none may be the one between sending and issuing
+        assert "1 " + ("so far" if by.tells else "issued") in {row[3] for row in table}
