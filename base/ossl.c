@@ -10,6 +10,10 @@
 #include "base/text.h"
 #include "base/timefmt.h"
 
+#define OID_TEXT_MAX 96
+
+#define SERIAL_SHOWN 20 /* octets of one that is too long */
+
 static EVP_MD *fetched_sha256;
 static EVP_MD *fetched_sha384;
 static EVP_MD *fetched_sha512;
@@ -106,6 +110,16 @@ x509_to_der(const X509 *cert, struct buf *out, struct err *e)
 }
 
 int
+pem_no_password(char *out, int size, int writing, void *arg)
+{
+	(void)out;
+	(void)size;
+	(void)writing;
+	(void)arg;
+	return -1;
+}
+
+int
 x509_load_file(const char *path, STACK_OF(X509) **out, struct err *e)
 {
 	CLEANUP(x509_stack) STACK_OF(X509) *certs = sk_X509_new_null();
@@ -118,7 +132,7 @@ x509_load_file(const char *path, STACK_OF(X509) **out, struct err *e)
 	}
 	if (certs == NULL)
 		return err_set(e, ERR_NOMEM, "%s: no memory", path);
-	while ((cert = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL)
+	while ((cert = PEM_read_bio_X509(in, NULL, pem_no_password, NULL)) != NULL)
 		if (sk_X509_push(certs, cert) <= 0) {
 			X509_free(cert);
 			return err_set(e, ERR_NOMEM, "%s: no memory", path);
@@ -153,8 +167,39 @@ x509_serial_hex(const X509 *cert, char out[SERIAL_HEX_MAX], struct err *e)
 	return 0;
 }
 
-static int
-asn1_seconds(const ASN1_TIME *t, int64_t *out)
+int
+asn1_serial_hex(const ASN1_INTEGER *serial, char out[SERIAL_ANY_MAX], struct err *e)
+{
+	const char *sign = serial != NULL && serial->type == V_ASN1_NEG_INTEGER ? "-" : "";
+	char begun[2 * SERIAL_SHOWN + 1];
+
+	if (serial == NULL || serial->length < 1)
+		return err_set(e, ERR_MALFORMED, "certificate serial number is empty");
+	if (serial->length > SERIAL_ANY_MAX / 2 - 1) {
+		hex_encode(bytes_of(serial->data, SERIAL_SHOWN), begun);
+		return err_set(e, ERR_MALFORMED, "certificate serial number has %d octets: %s%s...", serial->length, sign, begun);
+	}
+	out[0] = sign[0];
+	hex_encode(bytes_of(serial->data, (size_t)serial->length), out + strlen(sign));
+	return 0;
+}
+
+bool
+x509_has_usage(const X509 *cert, const char *dotted)
+{
+	EXTENDED_KEY_USAGE *usages = X509_get_ext_d2i(cert, NID_ext_key_usage, NULL, NULL);
+	char text[OID_TEXT_MAX];
+	bool found = false;
+	int i;
+
+	for (i = 0; i < sk_ASN1_OBJECT_num(usages) && !found; i++)
+		found = OBJ_obj2txt(text, sizeof text, sk_ASN1_OBJECT_value(usages, i), 1) > 0 && strcmp(text, dotted) == 0;
+	EXTENDED_KEY_USAGE_free(usages);
+	return found;
+}
+
+int
+asn1_time_s(const ASN1_TIME *t, int64_t *out)
 {
 	struct tm tm;
 
@@ -169,8 +214,8 @@ x509_validity(const X509 *cert, int64_t *not_before_s, int64_t *not_after_s, str
 {
 	int64_t before, after;
 
-	if (asn1_seconds(X509_get0_notBefore(cert), &before) != 0 ||
-	    asn1_seconds(X509_get0_notAfter(cert), &after) != 0)
+	if (asn1_time_s(X509_get0_notBefore(cert), &before) != 0 ||
+	    asn1_time_s(X509_get0_notAfter(cert), &after) != 0)
 		return err_set(e, ERR_MALFORMED, "certificate validity is not a time");
 	*not_before_s = before;
 	*not_after_s = after;

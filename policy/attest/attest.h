@@ -93,7 +93,4 @@ MUST_USE int attest_chain(const struct attest_settings *settings, const char *pr
 MUST_USE int attest_ek_chain(const struct attest_settings *settings, const struct bytes *certs, size_t count,
 	int64_t now_s, EVP_PKEY **ek, char ek_sha256[65], struct attestation *out);
 
-/* The certificate's extendedKeyUsage names this OID; anyExtendedKeyUsage does not count for others. */
-bool attest_has_usage(X509 *cert, const char *dotted);
-
 #endif

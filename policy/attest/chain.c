@@ -116,21 +116,6 @@ attest_chain(const struct attest_settings *settings, const char *prefix, const s
 	return 0;
 }
 
-bool
-attest_has_usage(X509 *cert, const char *dotted)
-{
-	EXTENDED_KEY_USAGE *usages = X509_get_ext_d2i(cert, NID_ext_key_usage, NULL, NULL);
-	char text[EVIDENCE_OID_MAX];
-	bool found = false;
-	int i;
-
-	for (i = 0; i < sk_ASN1_OBJECT_num(usages) && !found; i++)
-		found = OBJ_obj2txt(text, sizeof text, sk_ASN1_OBJECT_value(usages, i), 1) > 0 &&
-			strcmp(text, dotted) == 0;
-	EXTENDED_KEY_USAGE_free(usages);
-	return found;
-}
-
 /*
  * Another key below the maker's roots, whose private half somebody has outside a TPM, must not count as an EK. Not every
  * maker writes the extended usage; who writes one has to mean EKs.
@@ -141,7 +126,7 @@ is_for_ek(X509 *cert)
 	uint32_t usage = X509_get_key_usage(cert); /* every bit without the extension */
 
 	if (X509_get_ext_by_NID(cert, NID_ext_key_usage, -1) >= 0)
-		return attest_has_usage(cert, EKU_EK);
+		return x509_has_usage(cert, EKU_EK);
 	return (usage & (KU_KEY_ENCIPHERMENT | KU_KEY_AGREEMENT)) != 0 &&
 		(usage & (KU_DIGITAL_SIGNATURE | KU_KEY_CERT_SIGN)) == 0;
 }

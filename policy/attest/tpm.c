@@ -109,7 +109,7 @@ check_certified_ak(struct job *job)
 		    job->out) != 0)
 		return attest_check(job->out, "tpm.ak", false, "its certificate is not accepted");
 	/* Else any other key below these roots, a TLS server's say, could sign what a TPM says. */
-	if (!attest_has_usage(job->ak_cert, EKU_AK))
+	if (!x509_has_usage(job->ak_cert, EKU_AK))
 		return attest_check(job->out, "tpm.ak", false, "its certificate is not for " EKU_AK);
 	job->ak_key = X509_get0_pubkey(job->ak_cert);
 	key_facts_of(job->ak_key, &facts);
