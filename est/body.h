@@ -40,4 +40,10 @@ MUST_USE int est_certs_encode(const struct bytes *certs, size_t count, struct bu
 #define EST_CERTS_MAX 64
 MUST_USE int est_certs_decode(struct bytes der, STACK_OF(X509) **out, struct err *e);
 
+/*
+ * The same where only the octets are wanted: nothing is decoded, and out points into der. False: it is not such a message in
+ * strict DER, or none or too many are in it; est_certs_decode() says what is wrong, or takes what BER allows.
+ */
+bool est_certs_find(struct bytes der, struct bytes out[EST_CERTS_MAX], size_t *count);
+
 #endif

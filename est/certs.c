@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 
 #include "base/der.h"
+#include "base/tlv.h"
 
 #define CERTS_DER_MAX (1 << 20) /* octets of an upstream's answer */
 
@@ -61,6 +62,35 @@ est_certs_encode(const struct bytes *certs, size_t count, struct buf *out, struc
 		return err_set(e, ERR_NOMEM, "certs-only answer: no memory");
 	}
 	return 0;
+}
+
+/* SignedData's parts around the certificates: version, digestAlgorithms, encapContentInfo; crls if any; signerInfos. */
+static bool
+find_set(struct bytes signed_data, struct bytes *set)
+{
+	(void)tlv_take(&signed_data, DER_INTEGER, NULL, NULL);
+	return tlv_take(&signed_data, DER_SET, NULL, NULL) && tlv_take(&signed_data, DER_SEQUENCE, NULL, NULL) &&
+		tlv_take(&signed_data, DER_CONTEXT_CONS(0), set, NULL) &&
+		(tlv_take(&signed_data, DER_CONTEXT_CONS(1), NULL, NULL) || true) &&
+		tlv_take(&signed_data, DER_SET, NULL, NULL) && signed_data.len == 0;
+}
+
+bool
+est_certs_find(struct bytes der, struct bytes out[EST_CERTS_MAX], size_t *count)
+{
+	struct bytes content, type, explicit, signed_data, set;
+	size_t n;
+
+	if (!tlv_take(&der, DER_SEQUENCE, &content, NULL) || der.len != 0 || !tlv_take(&content, DER_OID, NULL, &type) ||
+	    !bytes_equal(type, bytes_of(signed_data_oid, sizeof signed_data_oid)) ||
+	    !tlv_take(&content, DER_CONTEXT_CONS(0), &explicit, NULL) || content.len != 0 ||
+	    !tlv_take(&explicit, DER_SEQUENCE, &signed_data, NULL) || explicit.len != 0 || !find_set(signed_data, &set))
+		return false;
+	for (n = 0; set.len != 0 && n < EST_CERTS_MAX; n++)
+		if (!tlv_take(&set, DER_SEQUENCE, NULL, &out[n]))
+			return false;
+	*count = n;
+	return n != 0 && set.len == 0;
 }
 
 int

@@ -148,27 +148,16 @@ est_certs_decode_returns_the_certificates_in_order(void **state)
 	buf_free(&der);
 }
 
+/* The message that est_certs_encode() refuses to write: count times the same certificate, in a SignedData of this version. */
 static void
-assert_not_certs(struct bytes der, enum err_code code)
-{
-	STACK_OF(X509) *certs = NULL;
-	struct err e = { 0 };
-
-	assert_int_equal(est_certs_decode(der, &certs, &e), -1);
-	assert_int_equal(e.code, code);
-	assert_null(certs);
-}
-
-/* The message that est_certs_encode() refuses to write: count times the same certificate. */
-static void
-put_certs_message(struct buf *out, size_t count)
+put_certs_message(struct buf *out, size_t count, uint8_t version)
 {
 	size_t content = der_begin(out, DER_SEQUENCE), explicit, data, set;
 
 	der_put_oid(out, "1.2.840.113549.1.7.2");
 	explicit = der_begin(out, DER_CONTEXT_CONS(0));
 	data = der_begin(out, DER_SEQUENCE);
-	der_put(out, DER_INTEGER, bytes_of("\x01", 1));
+	der_put(out, DER_INTEGER, bytes_of(&version, 1));
 	der_put(out, DER_SET, bytes_of(NULL, 0));
 	der_put(out, DER_SEQUENCE, bytes_of("\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01", 11));
 	set = der_begin(out, DER_CONTEXT_CONS(0));
@@ -179,6 +168,78 @@ put_certs_message(struct buf *out, size_t count)
 	der_end(out, data);
 	der_end(out, explicit);
 	der_end(out, content);
+}
+
+static void
+est_certs_find_points_at_the_certificates_in_order(void **state)
+{
+	struct bytes found[EST_CERTS_MAX];
+	struct buf der = { 0 }, full = { 0 };
+	size_t count = 0;
+
+	(void)state;
+	encode_both(&der);
+	assert_true(est_certs_find(buf_bytes(&der), found, &count));
+	assert_int_equal(count, 2);
+	assert_true(bytes_equal(found[0], buf_bytes(&second_der)) && bytes_equal(found[1], buf_bytes(&first_der)));
+	assert_true(found[0].at > der.at && found[1].at + found[1].len < der.at + der.len);
+	put_certs_message(&full, EST_CERTS_MAX, 3); /* with attribute certificates, or other kinds of content */
+	assert_true(est_certs_find(buf_bytes(&full), found, &count));
+	assert_int_equal(count, EST_CERTS_MAX);
+	buf_free(&der);
+	buf_free(&full);
+}
+
+/* OpenSSL takes a length that is longer than it has to be; whoever points at octets does not. */
+static void
+est_certs_find_leaves_ber_to_the_decoder(void **state)
+{
+	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
+	struct bytes found[EST_CERTS_MAX];
+	struct buf der = { 0 }, ber = { 0 };
+	size_t count = 0;
+	struct err e;
+
+	(void)state;
+	encode_both(&der);
+	assert_int_equal(der.at[1], 0x82);
+	buf_append(&ber, "\x30\x83", 3); /* and the NUL */
+	buf_append(&ber, der.at + 2, der.len - 2);
+	assert_false(est_certs_find(buf_bytes(&ber), found, &count));
+	assert_int_equal(est_certs_decode(buf_bytes(&ber), &certs, &e), 0);
+	assert_int_equal(sk_X509_num(certs), 2);
+	buf_free(&der);
+	buf_free(&ber);
+}
+
+/* RFC 5652, section 10.2.2: an attribute certificate is [2], for one. The decoder skips what is no X.509 certificate. */
+static void
+est_certs_find_takes_certificates_of_no_other_form(void **state)
+{
+	struct bytes found[EST_CERTS_MAX];
+	struct buf der = { 0 };
+	size_t count = 0;
+
+	(void)state;
+	put_certs_message(&der, 1, 1);
+	assert_true(est_certs_find(buf_bytes(&der), found, &count));
+	der.at[found[0].at - der.at] = DER_CONTEXT_CONS(2);
+	assert_false(est_certs_find(buf_bytes(&der), found, &count));
+	buf_free(&der);
+}
+
+static void
+assert_not_certs(struct bytes der, enum err_code code)
+{
+	struct bytes found[EST_CERTS_MAX];
+	STACK_OF(X509) *certs = NULL;
+	struct err e = { 0 };
+	size_t count = 0;
+
+	assert_false(est_certs_find(der, found, &count));
+	assert_int_equal(est_certs_decode(der, &certs, &e), -1);
+	assert_int_equal(e.code, code);
+	assert_null(certs);
 }
 
 static void
@@ -193,7 +254,7 @@ est_certs_decode_refuses_other_messages(void **state)
 	assert_not_certs(bytes_of(NULL, 0), ERR_MALFORMED);
 	assert_not_certs(bytes_of(cms_data, sizeof cms_data), ERR_MALFORMED);
 	assert_not_certs(buf_bytes(&first_der), ERR_MALFORMED);
-	put_certs_message(&der, 0);
+	put_certs_message(&der, 0, 1);
 	assert_not_certs(buf_bytes(&der), ERR_MALFORMED);
 	buf_clear(&der);
 	encode_both(&der);
@@ -251,7 +312,7 @@ est_certs_decode_refuses_more_certificates_than_the_limit(void **state)
 	struct buf der = { 0 };
 
 	(void)state;
-	put_certs_message(&der, EST_CERTS_MAX + 1);
+	put_certs_message(&der, EST_CERTS_MAX + 1, 1);
 	assert_not_certs(buf_bytes(&der), ERR_LIMIT);
 	buf_free(&der);
 }
@@ -265,6 +326,9 @@ main(void)
 		cmocka_unit_test(est_certs_encode_appends),
 		cmocka_unit_test(est_certs_encode_refuses_none_too_many_and_what_is_no_certificate),
 		cmocka_unit_test(est_certs_decode_returns_the_certificates_in_order),
+		cmocka_unit_test(est_certs_find_points_at_the_certificates_in_order),
+		cmocka_unit_test(est_certs_find_leaves_ber_to_the_decoder),
+		cmocka_unit_test(est_certs_find_takes_certificates_of_no_other_form),
 		cmocka_unit_test(est_certs_decode_refuses_other_messages),
 		cmocka_unit_test(est_certs_decode_takes_certificates_from_signed_data_only),
 		cmocka_unit_test(est_certs_decode_refuses_more_certificates_than_the_limit),
