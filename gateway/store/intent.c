@@ -364,7 +364,7 @@ end_job(struct tx *tx, void *arg, struct err *e)
 	if (rc < 0 || find_told(tx, end->id, &told, e) != 0)
 		return -1;
 	w->done = rc == 1;
-	rc = intent_queue_revocation(tx, end, end->ca == NULL ? told.ca : end->ca, e);
+	rc = end->unproven ? end->serial != NULL : intent_queue_revocation(tx, end, end->ca == NULL ? told.ca : end->ca, e);
 	if (rc < 0 || (w->done && end_request(tx, end, told.request_id, e) != 0))
 		return -1;
 	/* Over by other hands, and a certificate that was never let out came all the same: nobody else knows of it. */
@@ -374,6 +374,8 @@ end_job(struct tx *tx, void *arg, struct err *e)
 	json_text(&detail, "sentence", end->sentence);
 	if (end->serial != NULL)
 		json_text(&detail, "serial", end->serial);
+	if (end->unproven && end->serial != NULL)
+		json_text(&detail, "revocation", "none: the number may be another certificate's; if the CA made this one, revoke it there by hand");
 	if (end->to == INTENT_QUARANTINED)
 		json_int(&detail, "alert", 1);
 	json_close(&detail);

@@ -36,6 +36,7 @@ const char *intent_state_name(enum intent_state state);
 #define INTENT_ERROR_MAX 240
 #define INTENT_CA_REQUEST_MAX 48
 #define INTENT_JSON_MAX (64 << 10)
+#define INTENT_TRY_MAX_S 90000 /* nothing is put off for longer: what is later was put off by a clock that went back since, and is due */
 
 /* One to be made with a request that is recorded as PENDING. */
 struct intent_new {
@@ -104,6 +105,7 @@ struct intent_end {
 	const char *audit;
 	const char *serial;    /* of a certificate that came: it enters the queue of revocations; NULL: none did */
 	struct bytes cert;     /* DER, may be empty */
+	bool unproven;         /* no key that is known here signed it: its number may be another's, so it enters no queue and is only told */
 	int64_t now_s;
 };
 
@@ -133,22 +135,27 @@ enum upstream {
 struct revocation_row {
 	int64_t id;
 	char ca[INTENT_NAME_MAX];
-	char serial[SERIAL_HEX_MAX];
+	char serial[SERIAL_ANY_MAX];
 	enum upstream wanted, told;
-	char reason[48];       /* as the certificate's row says; "quarantined" for one that was never let out */
+	char reason[48];       /* as the certificate's row says; "quarantined" for one that was never let out. Of a hold or a release: REVOCATION_REFUSED
+	                          when the CA has refused it, else "" */
 	int64_t cert_id;       /* 0: never let out */
 	int64_t created_s, next_try_s, tries;
 	char error[INTENT_ERROR_MAX];
 };
 /* cert: DER, valid during the callback only; may be empty. */
 typedef bool (*revocation_cb)(void *arg, const struct revocation_row *row, struct bytes cert);
-enum revocation_end { REVOCATION_LATER = 0, REVOCATION_DONE, REVOCATION_IMPOSSIBLE };
+#define REVOCATION_REFUSED "refused"
+/* SETTLED: the certificate has ended, and the CA refuses: nobody is owed anything any more. */
+enum revocation_end { REVOCATION_LATER = 0, REVOCATION_DONE, REVOCATION_IMPOSSIBLE, REVOCATION_SETTLED };
 struct revocation_step {
 	int64_t id;
 	enum upstream wanted;  /* what it was about. When something else is wanted by now, that is due at once */
-	enum upstream told;    /* LATER and IMPOSSIBLE: what the CA takes it for; DONE: it is wanted */
+	enum upstream told;    /* what the CA takes it for; DONE: it is wanted */
 	enum revocation_end to;
 	const char *error;     /* NULL: "" */
+	bool refused;          /* LATER: by the CA's own words, which are the error. Of a hold or a release the first time is an alert in the audit */
+	int64_t ended_s;       /* SETTLED: when the certificate did, for the audit row */
 	int64_t next_try_s, now_s;
 };
 
@@ -156,6 +163,7 @@ struct intent_counts {
 	int64_t in_state[INTENT_UNKNOWN + 1]; /* OPEN to UNKNOWN; those that are over are not counted */
 	/* Certificates whose CA has to be told, by what; they wait. */
 	int64_t revocations, holds, releases;
+	int64_t refused;                      /* of the holds and releases: the CA has refused them, and is asked again */
 	int64_t unheld;                       /* on hold here, and good there: their CA cannot hold them */
 };
 

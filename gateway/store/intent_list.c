@@ -62,7 +62,7 @@ intent_of_request(struct store_read *read, int64_t request_id, struct intent_row
 	return rc;
 }
 
-#define LIST_TAIL " AND i.id > ?1 AND (?2 IS NULL OR i.ca = ?2) AND (?3 = 0 OR i.next_try_s <= ?3) ORDER BY i.id LIMIT ?4"
+#define LIST_TAIL " AND i.id > ?1 AND (?2 IS NULL OR i.ca = ?2) AND (?3 = 0 OR i.next_try_s <= ?3 OR i.next_try_s > ?3 + ?5) ORDER BY i.id LIMIT ?4"
 
 static const char *
 list_text(const struct intent_filter *filter)
@@ -85,6 +85,7 @@ intent_list(struct store_read *read, const struct intent_filter *filter, intent_
 	query_text_or_null(&q, filter->ca);
 	query_int(&q, filter->due_s);
 	query_int(&q, filter->limit > 0 ? filter->limit : STORE_LIST_DEFAULT);
+	query_int(&q, INTENT_TRY_MAX_S);
 	while ((rc = query_row(&q, e)) == 1) {
 		row_intent(&q, &row);
 		if (!cb(arg, &row))
@@ -124,14 +125,17 @@ static int
 count_revocations(struct store_read *read, const char *ca, struct intent_counts *out, struct err *e)
 {
 	CLEANUP(query) struct query q = query_of(&read->conn,
-		"SELECT sum(wanted = 1), sum(wanted = 2), sum(wanted = 0) FROM ca_revocation WHERE state = 0 AND ca = ?1");
+		"SELECT sum(wanted = 1), sum(wanted = 2), sum(wanted = 0), sum(wanted <> 1 AND reason = ?2) FROM ca_revocation"
+		" WHERE state = 0 AND ca = ?1");
 
 	query_text(&q, ca);
+	query_text(&q, REVOCATION_REFUSED);
 	if (query_row(&q, e) != 1)
 		return -1;
 	out->revocations = query_get_int(&q);
 	out->holds = query_get_int(&q);
 	out->releases = query_get_int(&q);
+	out->refused = query_get_int(&q);
 	return count_unheld(read, ca, &out->unheld, e);
 }
 
@@ -175,13 +179,14 @@ intent_revocations(struct store_read *read, const char *ca, int64_t due_s, int l
 	CLEANUP(query) struct query q = query_of(&read->conn,
 		"SELECT v.id, v.ca, v.serial, v.reason, v.certificate_id, v.created_s, v.next_try_s, v.tries, v.error,"
 		" v.wanted, v.told, coalesce(v.cert, d.der) FROM ca_revocation v LEFT JOIN certificate_der d ON d.id = v.certificate_id"
-		" WHERE v.state = 0 AND v.ca = ?1 AND v.next_try_s <= ?2 ORDER BY v.id LIMIT ?3");
+		" WHERE v.state = 0 AND v.ca = ?1 AND (v.next_try_s <= ?2 OR v.next_try_s > ?2 + ?4) ORDER BY v.id LIMIT ?3");
 	struct revocation_row row;
 	int rc;
 
 	query_text(&q, ca);
 	query_int(&q, due_s);
 	query_int(&q, limit);
+	query_int(&q, INTENT_TRY_MAX_S);
 	while ((rc = query_row(&q, e)) == 1) {
 		row.id = query_get_int(&q);
 		query_get_text(&q, row.ca, sizeof row.ca);

@@ -20,31 +20,61 @@ intent_queue_revocation(struct tx *tx, const struct intent_end *end, const char 
 	if (sha256(end->cert, digest, e) != 0)
 		return -1;
 	query_text(&q, ca);
-	query_text_cut(&q, end->serial, SERIAL_HEX_MAX);
+	query_text_cut(&q, end->serial, SERIAL_ANY_MAX);
 	query_blob(&q, end->cert);
 	query_int(&q, end->now_s);
 	query_sha256(&q, digest);
 	return query_row(&q, e);
 }
 
-static const char *
-action_of(enum upstream wanted, enum revocation_end to)
+struct words {
+	const char *what, *done, *refused, *impossible;
+};
+
+static const struct words *
+words_of(enum upstream wanted)
 {
-	bool done = to == REVOCATION_DONE;
+	static const struct words hold = {"hold", "ca.held", "ca.hold_refused", "ca.hold_impossible"},
+		release = {"release", "ca.released", "ca.release_refused", "ca.release_impossible"},
+		revocation = {"revocation", "ca.revoked", "", "ca.revoke_impossible"};
 
 	switch (wanted) {
 	case UPSTREAM_HELD:
-		return done ? "ca.held" : "ca.hold_impossible";
+		return &hold;
 	case UPSTREAM_GOOD:
-		return done ? "ca.released" : "ca.release_impossible";
+		return &release;
 	case UPSTREAM_REVOKED:
 	case UPSTREAM_UNSURE:
 		break;
 	}
-	return done ? "ca.revoked" : "ca.revoke_impossible";
+	return &revocation;
 }
 
-/* What is on hold here and good there is an alert: whoever asks that CA is told to let it in. */
+static const char *
+action_of(const struct revocation_step *s)
+{
+	const struct words *words = words_of(s->wanted);
+
+	switch (s->to) {
+	case REVOCATION_LATER:
+		return words->refused;
+	case REVOCATION_DONE:
+		return words->done;
+	case REVOCATION_IMPOSSIBLE:
+		return words->impossible;
+	case REVOCATION_SETTLED:
+		break;
+	}
+	return "ca.settled";
+}
+
+/* What stands otherwise there than here is an alert: whoever asks that CA is told to let it in, or to keep it out. */
+static bool
+is_alert(const struct revocation_step *s)
+{
+	return s->to == REVOCATION_LATER || (s->to == REVOCATION_IMPOSSIBLE && s->wanted == UPSTREAM_HELD);
+}
+
 static int
 tell_revocation(struct tx *tx, const struct revocation_step *s, const char *ca, const char *serial, struct err *e)
 {
@@ -53,12 +83,29 @@ tell_revocation(struct tx *tx, const struct revocation_step *s, const char *ca, 
 	json_open(&detail);
 	json_text(&detail, "ca", ca);
 	json_text(&detail, "serial", serial);
-	if (s->to == REVOCATION_IMPOSSIBLE)
+	if (s->to != REVOCATION_DONE)
 		json_text(&detail, "reason", s->error);
-	if (s->to == REVOCATION_IMPOSSIBLE && s->wanted == UPSTREAM_HELD)
+	if (s->to == REVOCATION_SETTLED) {
+		json_text(&detail, "wanted", words_of(s->wanted)->what);
+		json_int(&detail, "not_after", s->ended_s);
+	}
+	if (is_alert(s))
 		json_int(&detail, "alert", 1);
 	json_close(&detail);
-	return store_append(tx, s->now_s, "enrolld", action_of(s->wanted, s->to), serial, &detail, e);
+	return store_append(tx, s->now_s, "enrolld", action_of(s), serial, &detail, e);
+}
+
+/* 1: the first time of this hold or release, since the trigger forgets it with what was wanted before; 0: it is not, or something else is wanted. */
+static int
+note_refusal(struct tx *tx, const struct revocation_step *s, struct err *e)
+{
+	CLEANUP(query) struct query q = query_of(tx->conn,
+		"UPDATE ca_revocation SET reason = ?3 WHERE id = ?1 AND wanted = ?2 AND wanted <> 1 AND state = 0 AND reason <> ?3 RETURNING 1");
+
+	query_int(&q, s->id);
+	query_int(&q, s->wanted);
+	query_text(&q, REVOCATION_REFUSED);
+	return query_row(&q, e);
 }
 
 /*
@@ -86,7 +133,7 @@ revocation_job(struct tx *tx, void *arg, struct err *e)
 {
 	const struct revocation_step *s = arg;
 	CLEANUP(query) struct query q = {0};
-	char ca[INTENT_NAME_MAX], serial[SERIAL_HEX_MAX];
+	char ca[INTENT_NAME_MAX], serial[SERIAL_ANY_MAX];
 	int rc;
 
 	rc = take_step(tx, s, s->to == REVOCATION_DONE ? s->wanted : s->told, &q, e);
@@ -94,7 +141,8 @@ revocation_job(struct tx *tx, void *arg, struct err *e)
 		return rc < 0 ? -1 : JOB_UNDO;
 	query_get_text(&q, ca, sizeof ca);
 	query_get_text(&q, serial, sizeof serial);
-	return s->to == REVOCATION_LATER ? 0 : tell_revocation(tx, s, ca, serial, e);
+	rc = s->to != REVOCATION_LATER ? 1 : s->refused ? note_refusal(tx, s, e) : 0;
+	return rc <= 0 ? rc : tell_revocation(tx, s, ca, serial, e);
 }
 
 int

@@ -92,16 +92,16 @@ sqlite_owner_list(struct store_read *read, owner_cb cb, void *arg, struct err *e
 /* One start of a list in both directions. */
 #define CERT_TEXT(start, newest) ((newest) ? start CERT_TAIL "DESC LIMIT ?6" : start CERT_TAIL "LIMIT ?6")
 
-static const char *
-cert_list_text(const struct cert_filter *filter)
+const char *
+sqlite_cert_list_text(const struct cert_filter *filter)
 {
 	bool newest = filter->newest;
 
 	if (filter->serial != NULL)
 		return CERT_TEXT(CERT_HEAD " WHERE c.serial = ?3", newest);
 	if (filter->asset_tag != NULL)
-		return CERT_TEXT("SELECT " CERT_COLUMNS " FROM asset a CROSS JOIN request r ON r.asset_id = a.id"
-			" CROSS JOIN certificate c ON c.id = r.cert_id WHERE a.tag = ?2", newest);
+		return CERT_TEXT("SELECT " CERT_COLUMNS " FROM asset a CROSS JOIN certificate c INDEXED BY certificate_asset"
+			" ON c.asset_id = a.id WHERE a.tag = ?2", newest);
 	if (filter->status > (int)CERT_VALID)
 		return CERT_TEXT(CERT_HEAD " WHERE c.status <> 0 AND c.status = ?4", newest);
 	if (filter->expires_before_s != 0)
@@ -113,7 +113,7 @@ cert_list_text(const struct cert_filter *filter)
 int
 sqlite_cert_list(struct store_read *read, const struct cert_filter *filter, cert_cb cb, void *arg, struct err *e)
 {
-	CLEANUP(query) struct query q = query_of(&read->conn, cert_list_text(filter));
+	CLEANUP(query) struct query q = query_of(&read->conn, sqlite_cert_list_text(filter));
 	struct cert_row row;
 	int rc;
 

@@ -410,6 +410,7 @@ int sqlite_asset_list(struct store_read *read, const struct asset_filter *filter
 	void *arg, struct err *e);
 int sqlite_anchor_list(struct store_read *read, int64_t asset_id, anchor_cb cb, void *arg, struct err *e);
 int sqlite_owner_list(struct store_read *read, owner_cb cb, void *arg, struct err *e);
+const char *sqlite_cert_list_text(const struct cert_filter *filter);
 int sqlite_cert_list(struct store_read *read, const struct cert_filter *filter, cert_cb cb, void *arg,
 	struct err *e);
 int sqlite_request_list(struct store_read *read, const struct request_filter *filter, request_cb cb, void *arg,

@@ -66,7 +66,7 @@ expect_sound(struct fixture *f)
 
 	assert_int_equal(fixture_number(f, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"), 0);
 	assert_int_equal(fixture_number(f, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
-	assert_int_equal(fixture_number(f, "SELECT user_version FROM pragma_user_version"), 11);
+	assert_int_equal(fixture_number(f, "SELECT user_version FROM pragma_user_version"), 12);
 	assert_int_equal(get_asset(f->store, "rtr-1").version, 4);
 	assert_int_equal(get_cert(f->store, 1).status, CERT_REVOKED);
 	assert_int_equal(get_cert(f->store, 2).not_after_s, 1800009000);

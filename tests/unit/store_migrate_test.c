@@ -37,6 +37,9 @@ migration_once_released_never_changes(void **state)
 		"07bc0d75cd302664b41280f2a239287a10b803c95c8acc9bf4659d01bb4f3446",
 		"af59447904f7f9a76cba88b73027633c32010ba7feaecc59b68b367d9d8b70c9",
 		"4a5e0139998069c9a65fd9a25830c451985388b67df3c2f033fc85a3225d96e5",
+		"8116c056d20f73a83c6e5482d493b1c50eb4c41ccfb4b66e1a78cbccb39f5fd0",
+		"9843c872c49225fd9a478ed9613482f97c64e072481b3990d5b8c0ab585e2f4a",
+		"02334e58531197fa68e94b1daeb2dd4ff3f2ecb21bdcb3614c193be62b17c287",
 	};
 	uint8_t digest[32];
 	char hex[65];
@@ -196,6 +199,33 @@ migration_leaves_an_index_that_finds_the_certificates_of_a_key(void **state)
 	fixture_reopen(f, db);
 }
 
+/* Without it every certificate that a device ever had would be read and sorted to find the newest. */
+static void
+migration_leaves_an_index_that_finds_the_newest_certificate_of_an_asset(void **state)
+{
+	const struct cert_filter newest = { .asset_tag = "rtr-1", .status = CERT_VALID, .newest = true, .limit = 1 };
+	struct fixture *f = *state;
+	sqlite3 *db = fixture_old(f, 11);
+	sqlite3_stmt *st = NULL;
+	char text[2048];
+	bool by_index = false;
+
+	fixture_reopen(f, db);
+	db = fixture_raw(f);
+	(void)snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", sqlite_cert_list_text(&newest));
+	assert_int_equal(sqlite3_prepare_v2(db, text, -1, &st, NULL), SQLITE_OK);
+	while (sqlite3_step(st) == SQLITE_ROW) {
+		const char *step = (const char *)sqlite3_column_text(st, 3);
+
+		by_index = by_index || strstr(step, "SEARCH c USING INDEX certificate_asset (asset_id=?") == step;
+		assert_null(strstr(step, "ORDER BY"));
+		assert_null(strstr(step, "SCAN"));
+	}
+	assert_true(by_index);
+	(void)sqlite3_finalize(st);
+	fixture_reopen(f, db);
+}
+
 int
 main(void)
 {
@@ -207,6 +237,7 @@ main(void)
 		STORE_TEST(migration_from_version_4_tells_since_when_certificates_are_held),
 		STORE_TEST(migration_from_version_4_lets_waiting_requests_go_on),
 		STORE_TEST(migration_leaves_an_index_that_finds_the_certificates_of_a_key),
+		STORE_TEST(migration_leaves_an_index_that_finds_the_newest_certificate_of_an_asset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
