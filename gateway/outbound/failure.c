@@ -134,7 +134,8 @@ outbound_failure(const struct outbound *client, CURL *handle, CURLcode code, enu
 	if (code == CURLE_PEER_FAILED_VERIFICATION)
 		return untrusted(client->name, host, handle, e);
 	if (code == CURLE_SSL_CACERT_BADFILE)
-		return err_set(e, ERR_UPSTREAM, "%s: the CA file cannot be used any more; is it still there?", client->name);
+		return err_set(e, ERR_UPSTREAM, "%s: the CA certificates cannot be used; is what the system trusts still there?",
+			client->name);
 	if (code == CURLE_SSL_CERTPROBLEM)
 		return err_set(e, ERR_UPSTREAM, "%s: the client certificate or key cannot be used any more", client->name);
 	if (code == CURLE_WRITE_ERROR)

@@ -6,15 +6,7 @@
 
 #include "gateway/outbound/secret.h"
 
-int
-outbound_check_ca(const char *path, struct err *e)
-{
-	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
-
-	return x509_load_file(path, &certs, e);
-}
-
-/* As it was when it was checked against the key: the file may be another's by the time of a call. */
+/* As they were when they were checked: the file may be another's by the time of a call. */
 static int
 put_certs(const STACK_OF(X509) *certs, struct buf *out, struct err *e)
 {
@@ -25,10 +17,18 @@ put_certs(const STACK_OF(X509) *certs, struct buf *out, struct err *e)
 
 	for (i = 0; i < sk_X509_num(certs); i++)
 		if (text == NULL || PEM_write_bio_X509(text, sk_X509_value(certs, i)) != 1)
-			return err_ossl(e, ERR_NOMEM, "client certificate");
+			return err_ossl(e, ERR_NOMEM, "certificates");
 	len = BIO_get_mem_data(text, &at);
 	buf_append(out, at, len < 0 ? 0 : (size_t)len);
-	return buf_failed(out) ? err_set(e, ERR_NOMEM, "no memory for a client certificate") : 0;
+	return buf_failed(out) ? err_set(e, ERR_NOMEM, "no memory for certificates") : 0;
+}
+
+int
+outbound_load_ca(const char *path, struct buf *out, struct err *e)
+{
+	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
+
+	return x509_load_file(path, &certs, e) != 0 ? -1 : put_certs(certs, out, e);
 }
 
 int

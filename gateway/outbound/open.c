@@ -28,17 +28,17 @@ check_trust(const struct outbound_settings *s, struct err *e)
 	if ((s->cert_file == NULL) != (s->key_file == NULL))
 		return err_set(e, ERR_MALFORMED, "%s: a client certificate needs a key file, and a key file a certificate",
 			s->name);
-	if (s->ca_file != NULL && outbound_check_ca(s->ca_file, e) != 0)
-		return err_prefix(e, "%s", s->name);
 	return 0;
 }
 
-/* false: no memory. NULL stays NULL. */
-static bool
-copy(const char *from, char **to)
+static int
+load_files(struct outbound *client, const struct outbound_settings *s, struct err *e)
 {
-	*to = from == NULL ? NULL : strdup(from);
-	return from == NULL || *to != NULL;
+	if (s->ca_file != NULL && outbound_load_ca(s->ca_file, &client->trust, e) != 0)
+		return err_prefix(e, "%s", client->name);
+	if (s->cert_file != NULL && outbound_load_pair(s->cert_file, s->key_file, &client->cert, &client->key, e) != 0)
+		return err_prefix(e, "%s", client->name);
+	return 0;
 }
 
 int
@@ -60,11 +60,10 @@ outbound_open(const struct outbound_settings *settings, struct outbound **out, s
 	if (text_copy(client->name, sizeof client->name, bytes_of_text(settings->name), "the name of an outbound service", e) != 0)
 		return -1;
 	client->base_url = strdup(settings->base_url);
-	if (client->base_url == NULL || !copy(settings->ca_file, &client->ca_file))
+	if (client->base_url == NULL)
 		return err_set(e, ERR_NOMEM, "no memory for %s", client->name);
-	if (settings->cert_file != NULL &&
-	    outbound_load_pair(settings->cert_file, settings->key_file, &client->cert, &client->key, e) != 0)
-		return err_prefix(e, "%s", client->name);
+	if (load_files(client, settings, e) != 0)
+		return -1;
 	client->has_query = strchr(settings->base_url, '?') != NULL;
 	len = strlen(settings->base_url);
 	if (!client->has_query && settings->base_url[len - 1] == '/')
@@ -88,7 +87,7 @@ outbound_close(struct outbound *client)
 	outbound_pool_free(client);
 	(void)pthread_mutex_destroy(&client->lock);
 	free(client->base_url);
-	free(client->ca_file);
+	buf_free(&client->trust);
 	buf_free(&client->cert);
 	buf_free_secret(&client->key);
 	free(client);

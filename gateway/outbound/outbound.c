@@ -154,9 +154,10 @@ set_rules(struct setup *s, const struct outbound *client, int64_t deadline_ms)
 	set_long(s, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
 	set_long(s, CURLOPT_SSL_VERIFYPEER, 1);
 	set_long(s, CURLOPT_SSL_VERIFYHOST, 2);
-	if (client->ca_file != NULL) {
-		set_text(s, CURLOPT_CAINFO, client->ca_file);
-		set_text(s, CURLOPT_CAPATH, NULL); /* Debian's libcurl would add /etc/ssl/certs */
+	if (client->trust.len != 0) {
+		set_blob(s, CURLOPT_CAINFO_BLOB, &client->trust);
+		set_text(s, CURLOPT_CAINFO, NULL); /* what Debian's libcurl would read: all that the system trusts */
+		set_text(s, CURLOPT_CAPATH, NULL);
 	}
 	if (client->cert.len != 0) {
 		set_blob(s, CURLOPT_SSLCERT_BLOB, &client->cert);

@@ -34,7 +34,7 @@ struct outbound; /* opened by outbound_open() */
 struct outbound_settings {
 	const char *name;      /* starts every error text: "mdm intune" */
 	const char *base_url;  /* https://host[:port][/path][?query], without user, password and fragment */
-	const char *ca_file;   /* PEM: the only certificates that are trusted */
+	const char *ca_file;   /* PEM: the only certificates that are trusted; read once */
 	bool system_trust;     /* instead of ca_file: what the system trusts */
 	bool allow_plain;      /* http:// too, to 127.0.0.1 and [::1] only */
 	const char *cert_file; /* client certificate, PEM, chain after it; NULL: none */

@@ -20,7 +20,7 @@ struct outbound {
 	char name[OUTBOUND_NAME_MAX];
 	char *base_url; /* without a slash at the end */
 	bool has_query; /* base_url takes no path after it */
-	char *ca_file;
+	struct buf trust;     /* the certificates of ca_file, PEM; empty: what the system trusts */
 	struct buf cert, key; /* of the client, PEM; empty: none */
 	bool allow_plain;
 	int64_t connect_ms, deadline_ms;

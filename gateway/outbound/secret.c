@@ -106,16 +106,37 @@ open_checked(int folder, const char *path, const char *shown, mode_t forbidden, 
 	return 0;
 }
 
+/*
+ * A name of nothing is not repeated: somebody may have written the secret where its file's name belongs, as nobody does with a
+ * key. The folder is, when that is one: a secret that was written so has the configuration's put before it.
+ */
 static int
-open_file(const char *source, const char *rest, int *out, struct err *e)
+not_there(const char *path, int number, struct err *e)
+{
+	const char *slash = strrchr(path, '/'), *trouble = strerrordesc_np(number);
+	char folder[PATH_MAX] = ".";
+	struct stat st;
+
+	if (slash != NULL)
+		(void)snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode))
+		return err_set(e, ERR_UPSTREAM, "the file of a secret cannot be opened: %s", trouble);
+	return err_set(e, ERR_UPSTREAM, "the file of a secret, in %s, cannot be opened: %s", folder, trouble);
+}
+
+static int
+open_file(const char *source, const char *rest, bool is_key, int *out, struct err *e)
 {
 	bool authority = rest != source && strncmp(rest, "//", 2) == 0;
 	const char *path = authority ? rest + 2 : rest;
+	struct stat st;
 
 	if (authority && path[0] != '/')
-		return err_set(e, ERR_UNSUPPORTED, "\"%.100s\" names a host; write file:<path>", source);
+		return err_set(e, ERR_UNSUPPORTED, "file://<host>/... names a host; write file:<path>");
 	if (path[0] == '\0')
 		return err_set(e, ERR_MALFORMED, "\"%.100s\" names no file", source);
+	if (!is_key && lstat(path, &st) != 0)
+		return not_there(path, errno, e);
 	return open_checked(AT_FDCWD, path, path, FILE_BITS, out, e);
 }
 
@@ -138,8 +159,7 @@ open_credential(const char *source, const char *name, int *out, struct err *e)
 	struct stat st;
 
 	if (name[0] == '\0' || strspn(name, LETTERS ".-") != strlen(name) || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return err_set(e, ERR_MALFORMED, "\"%.100s\": a credential's name is of letters, digits, \".\", \"_\" and \"-\"",
-			source);
+		return err_set(e, ERR_MALFORMED, "credential: a credential's name is of letters, digits, \".\", \"_\" and \"-\"");
 	if (path == NULL || path[0] != '/')
 		return err_set(e, ERR_UPSTREAM, "%s: $" DIRECTORY " is %s; run under systemd with LoadCredential=%s:<path>", source,
 			path == NULL ? "not set" : "no absolute path", name);
@@ -182,7 +202,7 @@ read_variable(const char *source, const char *name, struct buf *out, struct err 
 	const char *value;
 
 	if (name[0] == '\0' || strspn(name, LETTERS) != strlen(name))
-		return err_set(e, ERR_MALFORMED, "\"%.100s\": a variable's name is of letters, digits and \"_\"", source);
+		return err_set(e, ERR_MALFORMED, "env: a variable's name is of letters, digits and \"_\"");
 	value = getenv(name);
 	if (value == NULL)
 		return err_set(e, ERR_UPSTREAM, "%s: there is no such variable in this process's environment", source);
@@ -190,16 +210,32 @@ read_variable(const char *source, const char *name, struct buf *out, struct err 
 	return 0;
 }
 
+/* Refused by name when it is one that keys are named by elsewhere; what stands before another colon may be a user, or half a secret. */
 static int
-read_source(const char *source, size_t max, struct buf *out, struct err *e)
+unknown_scheme(const char *source, struct err *e)
+{
+	static const char *const known[] = { "pkcs11", "tpm", "tpm2", "vault", "engine", "data", "http", "https", "awskms", "gcpkms",
+		"azurekms" };
+	size_t n = scheme_length(source), i;
+
+	for (i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (strlen(known[i]) == n && strncasecmp(source, known[i], n) == 0)
+			return err_set(e, ERR_UNSUPPORTED, "keys and secrets by \"%s:\" are not supported; use a path, credential:<name> or "
+				"env:<name>", known[i]);
+	return err_set(e, ERR_UNSUPPORTED, "keys and secrets by what stands before \":\" here are not supported; use a path, "
+		"credential:<name> or env:<name>");
+}
+
+static int
+read_source(const char *source, bool is_key, size_t max, struct buf *out, struct err *e)
 {
 	CLEANUP(fd) int fd = -1;
-	int shown = (int)(scheme_length(source) < 40 ? scheme_length(source) : 40), rc = -1;
 	const char *rest;
+	int rc = -1;
 
 	switch (kind_of(source, &rest)) {
 	case KIND_FILE:
-		rc = open_file(source, rest, &fd, e);
+		rc = open_file(source, rest, is_key, &fd, e);
 		break;
 	case KIND_CREDENTIAL:
 		rc = open_credential(source, rest, &fd, e);
@@ -207,18 +243,17 @@ read_source(const char *source, size_t max, struct buf *out, struct err *e)
 	case KIND_ENVIRONMENT:
 		return read_variable(source, rest, out, e);
 	case KIND_OTHER:
-		return err_set(e, ERR_UNSUPPORTED, "keys and secrets by \"%.*s:\" are not supported; use a path, credential:<name> or "
-			"env:<name>", shown, source);
+		return unknown_scheme(source, e);
 	}
 	return rc == 0 ? read_file(fd, source, max, out, e) : -1;
 }
 
-int
-secret_read(const char *source, size_t min, size_t max, struct buf *out, struct err *e)
+static int
+read_octets(const char *source, bool is_key, size_t min, size_t max, struct buf *out, struct err *e)
 {
 	CLEANUP(secret_buf) struct buf got = { 0 };
 
-	if (read_source(source, max, &got, e) != 0)
+	if (read_source(source, is_key, max, &got, e) != 0)
 		return -1;
 	if (got.len == 0)
 		return err_set(e, ERR_UPSTREAM, "%s is empty", source);
@@ -228,6 +263,12 @@ secret_read(const char *source, size_t min, size_t max, struct buf *out, struct 
 		return err_set(e, ERR_UPSTREAM, "%s is longer than %zu octets", source, max);
 	buf_append_bytes(out, buf_bytes(&got));
 	return buf_failed(&got) || buf_failed(out) ? err_set(e, ERR_NOMEM, "%s: no memory", source) : 0;
+}
+
+int
+secret_read(const char *source, size_t min, size_t max, struct buf *out, struct err *e)
+{
+	return read_octets(source, false, min, max, out, e);
 }
 
 /* --- a line ------------------------------------------------------------------ */
@@ -277,7 +318,7 @@ secret_key_read(const char *source, struct buf *pem, EVP_PKEY **out, struct err 
 	CLEANUP(BIO) BIO *in = NULL;
 	bool asked = false;
 
-	if (secret_read(source, 1, SECRET_KEY_MAX, &text, e) != 0)
+	if (read_octets(source, true, 1, SECRET_KEY_MAX, &text, e) != 0)
 		return -1;
 	in = BIO_new_mem_buf(text.at, (int)text.len);
 	if (in == NULL)

@@ -8,8 +8,9 @@
  *   env:NAME           the value of an environment variable
  *
  * Each call reads anew. ERR_UPSTREAM, ERR_MALFORMED and ERR_UNSUPPORTED say what to mend ("chmod 600 ..."), never what
- * was read; nothing is left behind here but in out, which is the caller's: buf_free_secret(). OpenSSL's
- * decoder is not as clean: a private key's DER stays in memory it has freed, until that is used again.
+ * was read, nor the name of a secret's file that is not there, which may be the secret itself. Nothing is left behind here
+ * but in out, which is the caller's: buf_free_secret(). OpenSSL's decoder is not as clean: a private key's DER stays in
+ * memory it has freed, until that is used again.
  */
 #ifndef GATEWAY_OUTBOUND_SECRET_H
 #define GATEWAY_OUTBOUND_SECRET_H

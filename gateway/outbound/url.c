@@ -26,7 +26,8 @@ parse(const char *url, CURLU **out, struct err *e)
 	if (code == CURLUE_OUT_OF_MEMORY)
 		return err_set(e, ERR_NOMEM, "no memory for a URL");
 	if (code != CURLUE_OK)
-		return err_set(e, ERR_MALFORMED, "\"%.100s\" is no URL: %s", url, curl_url_strerror(code));
+		/* Not the text itself: a user and password may be in it, and where is not known. */
+		return err_set(e, ERR_MALFORMED, "a URL that cannot be read (%s); write https://host[:port]/path", curl_url_strerror(code));
 	*out = parsed;
 	parsed = NULL;
 	return 0;

@@ -80,6 +80,7 @@ a_secret_is_read_from_a_file_by_path_and_by_uri(void **state)
 	refuses("file:", ERR_MALFORMED, "names no file");
 	refuses("", ERR_MALFORMED, "names no file");
 	refuses("vault:one", ERR_UNSUPPORTED, "\"vault:\" are not supported");
+	refuses("s3cret:one", ERR_UNSUPPORTED, "are not supported");
 }
 
 static void
@@ -107,6 +108,7 @@ a_secret_is_read_from_a_variable_anew_each_time(void **state)
 	refuses("env:", ERR_MALFORMED, "variable's name");
 	refuses("env:A-B", ERR_MALFORMED, "variable's name");
 	refuses("env:A=B", ERR_MALFORMED, "variable's name");
+	refuses("env:s3cret+", ERR_MALFORMED, "variable's name");
 }
 
 static void
@@ -139,7 +141,7 @@ a_secret_is_read_from_the_directory_of_credentials(void **state)
 static void
 a_credential_is_a_name_and_no_path(void **state)
 {
-	static const char *const names[] = { "", ".", "..", "a/b", "../etc", "/etc/shadow", "a b", "a:b" };
+	static const char *const names[] = { "", ".", "..", "a/b", "../etc", "/etc/shadow", "a b", "a:b", "s3cret+" };
 	char source[64];
 	size_t i;
 
@@ -245,6 +247,29 @@ octets_are_counted_and_given_as_they_are(void **state)
 	buf_free_secret(&out);
 }
 
+/* The folder is, as long as it is one. */
+static void
+what_names_no_file_is_not_repeated(void **state)
+{
+	const struct folder *f = *state;
+	char path[128], long_one[400];
+
+	(void)snprintf(path, sizeof path, "%s/s3cret", f->path);
+	refuses(path, ERR_UPSTREAM, f->path);
+	refuses(path, ERR_UPSTREAM, "cannot be opened: No such file");
+	(void)snprintf(path, sizeof path, "%s/s3cret/x", f->path);
+	refuses(path, ERR_UPSTREAM, "secret cannot be opened: No such file");
+	(void)snprintf(path, sizeof path, "file:%s/x/s3cret", f->path);
+	refuses(path, ERR_UPSTREAM, "secret cannot be opened: No such file");
+	file_make(f, "one", SECRET "\n", 0600, path);
+	(void)snprintf(path, sizeof path, "%s/one/s3cret", f->path);
+	refuses(path, ERR_UPSTREAM, "secret cannot be opened: Not a directory");
+	refuses("s3cret", ERR_UPSTREAM, "in ., cannot be opened");
+	memset(long_one, 's', sizeof long_one - 1);
+	memcpy(long_one + sizeof long_one - 7, "s3cret", 7);
+	refuses(long_one, ERR_UPSTREAM, "File name too long");
+}
+
 static void
 relative_paths_are_those_of_files_alone(void **state)
 {
@@ -269,6 +294,7 @@ main(void)
 		test(a_credential_that_a_group_may_read_is_refused),
 		test(files_of_other_users_are_refused),
 		test(octets_are_counted_and_given_as_they_are),
+		test(what_names_no_file_is_not_repeated),
 		test(relative_paths_are_those_of_files_alone),
 	};
 
