@@ -5,6 +5,7 @@
 #include "base/timefmt.h"
 #include "gateway/ca/chain.h"
 #include "gateway/ca/crl.h"
+#include "gateway/ca/path.h"
 #include "gateway/ca/tbs.h"
 #include "gateway/ca/verifier.h"
 
@@ -16,6 +17,7 @@ struct ca {
 	EVP_PKEY *key;
 	EVP_MD_CTX *signing;   /* ready to sign: copied for each signature, never used itself */
 	struct verifier *verifier;
+	struct path path;
 	struct tbs_common common;
 	int64_t not_before_s, not_after_s; /* of the issuing certificate */
 };
@@ -27,6 +29,7 @@ ca_close(struct ca *ca)
 		return;
 	EVP_MD_CTX_free(ca->signing);
 	verifier_free(ca->verifier);
+	path_close(&ca->path);
 	EVP_PKEY_free(ca->key);
 	x509_stack_free(ca->chain);
 	tbs_common_free(&ca->common);
@@ -78,7 +81,8 @@ open_parts(struct ca *ca, const struct ca_settings *settings, struct err *e)
 		return -1;
 	ca->issuer = sk_X509_value(ca->chain, 0);
 	if (key_open(settings->key, &ca->key, e) != 0 || check_key(ca, e) != 0 || ca_chain_check(ca->chain, e) != 0 ||
-	    x509_validity(ca->issuer, &ca->not_before_s, &ca->not_after_s, e) != 0 || prepare(ca, e) != 0)
+	    x509_validity(ca->issuer, &ca->not_before_s, &ca->not_after_s, e) != 0 || prepare(ca, e) != 0 ||
+	    path_open(ca->chain, &ca->path, e) != 0)
 		return -1;
 	return tbs_common_make(&ca->common, ca->issuer, settings, e);
 }
@@ -187,6 +191,8 @@ builtin_issue(struct ca *ca, const struct ca_request *request, struct ca_answer 
 		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_BUG;
 		return err_prefix(e, "the certificate just made is withheld");
 	}
+	if (path_check(&ca->path, buf_bytes(&cert), e) != 0)
+		return -1;
 	*out = (struct ca_answer){ .state = CA_ISSUED, .cert = cert, .not_before_s = choice.not_before_s,
 		.not_after_s = choice.not_after_s };
 	hex_encode(bytes_of(choice.serial, sizeof choice.serial), out->serial);

@@ -31,5 +31,17 @@ ca_answer_free(struct ca_answer *answer)
 	if (answer == NULL)
 		return;
 	buf_free(&answer->cert);
+	buf_free(&answer->second);
 	*answer = (struct ca_answer){ 0 };
+}
+
+void
+ca_answer_add(struct ca_answer *answer, struct ca_answer *other)
+{
+	if (answer->second.len == 0 && !bytes_equal(buf_bytes(&answer->cert), buf_bytes(&other->cert))) {
+		answer->second = other->cert;
+		other->cert = (struct buf){ 0 };
+		memcpy(answer->second_serial, other->serial, sizeof answer->second_serial);
+	}
+	ca_answer_free(other);
 }

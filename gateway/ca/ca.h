@@ -54,6 +54,10 @@ struct ca_request {
 	/* CAs elsewhere: a name of this very request that no other has, letters, digits and hyphens ("gw-17-0-5f1e..."), the same when
 	   it is sent again or looked for. NULL for CAs in this process. */
 	const char *request_id;
+	/* For CAs that want to hear at once whether a certificate is taken (CMP's certConf): will the caller take it? It knows what was
+	   approved, where spec is what is asked for, and other generations' keys. 0, or -1 *e. NULL: ca_verify_issued() by spec. */
+	int (*accepts)(void *arg, struct bytes cert, struct err *e);
+	void *accepts_arg;
 };
 
 /* One certificate on a revocation list. */
@@ -73,12 +77,17 @@ enum ca_state {
 struct ca_answer {
 	enum ca_state state;
 	struct buf cert;          /* DER, when ISSUED; free with ca_answer_free() */
-	char serial[SERIAL_HEX_MAX];
+	char serial[SERIAL_ANY_MAX]; /* SERIAL_HEX_MAX is enough for one that ca_verify_issued() takes */
+	struct buf second;        /* DER, when ISSUED: another one with the request's key that came along, whoever signed it; empty: none did */
+	char second_serial[SERIAL_ANY_MAX];
 	int64_t not_before_s, not_after_s; /* when ISSUED, the certificate's own: never wider than the spec's */
-	int64_t retry_s;          /* when WAITING */
+	int64_t retry_s;          /* when WAITING; of issue(), poll() and reconcile() that fail with ERR_UPSTREAM: it wants to be left alone so
+	                             long, all else is as it was. 0: it names no time */
 	char reference[CA_REFERENCE_MAX]; /* WAITING: what poll() needs; UNKNOWN: what reconcile() needs. Printable ASCII */
 };
 void ca_answer_free(struct ca_answer *answer);
+/* other, that came along and has the request's key, is the second, unless it is the same certificate or there is one already. It is freed. */
+void ca_answer_add(struct ca_answer *answer, struct ca_answer *other);
 
 struct ca_ops {
 	const char *type;
@@ -100,7 +109,7 @@ struct ca_ops {
 	   was kept. */
 	MUST_USE int (*reconcile)(struct ca *ca, const struct ca_request *request, const char *reference,
 		struct ca_answer *out, struct err *e);
-	/* serial: lower-case hex. reason: RFC 5280, section 5.3.1. cert: DER, for CAs that want it; may be empty.
+	/* serial: lower-case hex, by asn1_serial_hex(). reason: RFC 5280, section 5.3.1. cert: DER, for CAs that want it; may be empty.
 	   ERR_UNSUPPORTED, or NULL: not by this protocol. ERR_PENDING: somebody has to approve it there. One that is
 	   revoked already is success. */
 	MUST_USE int (*revoke)(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e);
@@ -115,7 +124,7 @@ struct ca_ops {
 	MUST_USE int (*crl)(struct ca *ca, const struct ca_revoked *revoked, size_t count, int64_t number,
 		int64_t now_s, int64_t next_s, struct buf *out, struct err *e);
 	MUST_USE int (*check)(struct ca *ca, struct err *e); /* health, for /readyz */
-	/* ca_verify_issued() by the issuing certificate, prepared at open; NULL: the caller does it. */
+	/* ca_verify_below() by chain, prepared at open; NULL: the caller does it. */
 	MUST_USE int (*verify)(const struct ca *ca, struct bytes cert, const struct ca_request *request, struct err *e);
 	/* Issuing certificate first, root last; borrowed until close. */
 	const STACK_OF(X509) *(*chain)(const struct ca *ca);
@@ -136,10 +145,15 @@ MUST_USE int key_open(const char *uri, EVP_PKEY **out, struct err *e);
 
 /*
  * Is this certificate what was approved? Key, subject, SAN, key usage, EKU,
- * CA flag, validity within the spec's, serial (positive, 8-20 octets), version
+ * CA flag, validity within the spec's, serial (positive, 6-20 octets), version
  * 3, signature by issuer. ERR_DENIED names the first difference.
  */
 MUST_USE int ca_verify_issued(struct bytes cert, const struct ca_request *request, X509 *issuer, struct err *e);
+/* And do those above it allow it? chain: issuing certificate first, root last. Also ERR_NOMEM; ERR_MALFORMED: a date in the chain. */
+MUST_USE int ca_verify_below(struct bytes cert, const struct ca_request *request, const STACK_OF(X509) *chain, struct err *e);
+
+/* All of the chain are valid, or become so within five minutes, as clocks differ. ERR_UPSTREAM says from or until when they are. */
+MUST_USE int ca_chain_is_valid(const STACK_OF(X509) *chain, int64_t now_s, struct err *e);
 
 /* A CA certificate, for making demo and test hierarchies; used by `enrolld --init`. */
 struct ca_make {

@@ -149,17 +149,16 @@ judge(const struct ca *ca, const struct outbound_answer *answer, const json_t *b
 	struct err *e)
 {
 	const char *words = words_of(body);
-	int64_t retry_s = 0;
 
 	if (words != NULL && strstr(words, INVALID_TOKEN) != NULL)
 		return err_set(e, ERR_UPSTREAM, "%s: it does not accept our HMAC; compare secret_file with the auth_keys of profile "
 			"\"%s\" there", ca->remote.name, ca->profile == NULL ? "default" : ca->profile);
 	/* It hands a certificate out with "success": true only. */
 	if (answer->status >= 500 && json_is_false(json_object_get(body, "success"))) {
-		(void)remote_status(&ca->remote, answer, words, &retry_s, e);
+		(void)remote_status(&ca->remote, answer, words, &out->retry_s, e);
 		return -1;
 	}
-	return remote_status(&ca->remote, answer, words, &retry_s, e) < 0 ? -1 : remote_unknown(out, "");
+	return remote_status(&ca->remote, answer, words, &out->retry_s, e) < 0 ? -1 : remote_unknown(out, "");
 }
 
 static int

@@ -81,6 +81,31 @@ check_path(STACK_OF(X509) *chain, struct err *e)
 	return 0;
 }
 
+/*
+ * RFC 5280, section 4.2.1.9: "it gives the maximum number of non-self-issued intermediate certificates that may follow this
+ * certificate". The issuing one is such a certificate for its leaves, but not for OpenSSL, to which it is the path's last.
+ */
+static int
+check_lengths(const STACK_OF(X509) *chain, struct err *e)
+{
+	long below = 0, most;
+	char name[120];
+	int i;
+
+	for (i = 0; i < sk_X509_num(chain); i++) {
+		X509 *cert = sk_X509_value(chain, i);
+
+		most = X509_get_pathlen(cert);
+		if (most >= 0 && below > most) {
+			x509_name_text(X509_get_subject_name(cert), name, sizeof name);
+			return err_set(e, ERR_MALFORMED, "the path length (%ld) of certificate \"%s\" leaves no room for "
+				"certificates of the issuing one", most, name);
+		}
+		below += X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(cert)) != 0;
+	}
+	return 0;
+}
+
 int
 ca_chain_check(STACK_OF(X509) *chain, struct err *e)
 {
@@ -96,5 +121,5 @@ ca_chain_check(STACK_OF(X509) *chain, struct err *e)
 		return err_set(e, ERR_MALFORMED, "the chain ends below its root: add the certificate of \"%s\"",
 			name);
 	}
-	return check_path(chain, e);
+	return check_path(chain, e) != 0 ? -1 : check_lengths(chain, e);
 }

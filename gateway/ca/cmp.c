@@ -20,7 +20,6 @@
 #define RETRY_MAX_S 86400
 #define WORDS_SHOWN 120
 #define OID_CMC_CA  "1.3.6.1.5.5.7.3.27"
-#define OID_CMC_RA  "1.3.6.1.5.5.7.3.28"
 
 /* --- open ----------------------------------------------------------------- */
 
@@ -34,20 +33,6 @@ cmp_close(struct ca *ca)
 	X509_STORE_free(ca->signers);
 	free(ca);
 }
-static bool
-has_purpose(X509 *cert, const char *oid)
-{
-	EXTENDED_KEY_USAGE *usages = X509_get_ext_d2i(cert, NID_ext_key_usage, NULL, NULL);
-	ASN1_OBJECT *wanted = OBJ_txt2obj(oid, 1);
-	bool found = false;
-	int i;
-
-	for (i = 0; wanted != NULL && i < sk_ASN1_OBJECT_num(usages); i++)
-		found = found || OBJ_cmp(sk_ASN1_OBJECT_value(usages, i), wanted) == 0;
-	ASN1_OBJECT_free(wanted);
-	EXTENDED_KEY_USAGE_free(usages);
-	return found;
-}
 
 /*
  * The devices' certificates lead to the same CA, and none of them may speak for it: the CA's own does, and those
@@ -60,7 +45,7 @@ signer_check(int ok, X509_STORE_CTX *store)
 
 	if (ok != 1 || X509_STORE_CTX_get_error_depth(store) != 0)
 		return ok;
-	if (X509_check_ca(cert) == 1 || has_purpose(cert, OID_CMC_CA) || has_purpose(cert, OID_CMC_RA))
+	if (X509_check_ca(cert) == 1 || x509_has_usage(cert, OID_CMC_CA) || x509_has_usage(cert, OID_CMC_RA))
 		return 1;
 	X509_STORE_CTX_set_error(store, X509_V_ERR_INVALID_PURPOSE);
 	return 0;
@@ -318,7 +303,10 @@ run(struct cmp_exchange *x, struct ca_answer *out, struct err *e)
 		return wait_for(x, out);
 	result = judge_failure(x, e);
 	(void)name(x->ca, e);
-	return result == 1 ? unknown(x, out) : -1;
+	if (result == 1)
+		return unknown(x, out);
+	out->retry_s = x->retry_s;
+	return -1;
 }
 
 /*

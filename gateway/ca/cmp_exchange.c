@@ -122,6 +122,17 @@ transfer(OSSL_CMP_CTX *ctx, const OSSL_CMP_MSG *request)
 	return given;
 }
 
+/* The CA is told what the caller will do: what is refused here is revoked there, and must not reach a device. */
+static int
+accepts(struct cmp_exchange *x)
+{
+	const struct ca_request *request = x->request;
+
+	if (request->accepts != NULL)
+		return request->accepts(request->accepts_arg, buf_bytes(&x->cert), &x->why);
+	return ca_verify_issued(buf_bytes(&x->cert), request, sk_X509_value(x->ca->remote.chain, 0), &x->why);
+}
+
 /*
  * What OpenSSL's client asks before it confirms (section 5.3.18). A certificate that is not what was approved is
  * refused here, so that the CA knows; the caller gets it all the same, to keep it and to revoke it.
@@ -130,14 +141,13 @@ static int
 confirm(OSSL_CMP_CTX *ctx, X509 *cert, int fail_info, const char **text)
 {
 	struct cmp_exchange *x = OSSL_CMP_CTX_get_certConf_cb_arg(ctx);
-	X509 *issuer = sk_X509_value(x->ca->remote.chain, 0);
 
 	buf_clear(&x->cert);
 	if (x509_to_der(cert, &x->cert, &x->why) != 0) {
 		*text = "no memory";
 		return 1 << OSSL_CMP_PKIFAILUREINFO_systemFailure;
 	}
-	if (fail_info == 0 && ca_verify_issued(buf_bytes(&x->cert), x->request, issuer, &x->why) == 0) {
+	if (fail_info == 0 && accepts(x) == 0) {
 		x->accepted = true;
 		return 0;
 	}

@@ -7,7 +7,7 @@
 #include <openssl/hmac.h>
 
 #include "base/text.h"
-#include "gateway/ca/remote.h"
+#include "gateway/ca/ejbca_text.h"
 
 #define API          "/ejbca/ejbca-rest-api/v1/certificate"
 #define WAIT_S       60 /* between two looks at an approval, when the service names no time */
@@ -31,22 +31,6 @@ ejbca_close(struct ca *ca)
 	free(ca);
 }
 
-/* RFC 3986, section 2.3: everything but unreserved characters. */
-static void
-percent_put(struct buf *out, const char *text, size_t len)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++) {
-		uint8_t c = (uint8_t)text[i];
-
-		if (c < 0x80 && (isalnum(c) || strchr("-._~", c) != NULL))
-			buf_append_u8(out, c);
-		else
-			buf_printf(out, "%%%02X", c);
-	}
-}
-
 static int
 name_issuer(struct ca *ca, struct err *e)
 {
@@ -59,7 +43,7 @@ name_issuer(struct ca *ca, struct err *e)
 	if (text == NULL || X509_NAME_print_ex(text, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) < 0)
 		return err_ossl(e, ERR_NOMEM, "the issuer's name");
 	len = BIO_get_mem_data(text, &at);
-	percent_put(&out, at, len < 0 ? 0 : (size_t)len);
+	ejbca_percent_put(&out, at, len < 0 ? 0 : (size_t)len);
 	if (buf_failed(&out) || out.len >= sizeof ca->issuer)
 		return err_set(e, ERR_LIMIT, "%s: the issuer's name is too long for a URL", ca->remote.name);
 	(void)snprintf(ca->issuer, sizeof ca->issuer, "%s", buf_text(&out));
@@ -121,38 +105,21 @@ password_make(const struct ca *ca, const struct ca_request *request, char out[PA
 
 /*
  * A status that is no success. 0: whether it did what was asked is not known. What an operator mends there is no
- * refusal of the device.
+ * refusal of the device. *retry_s: as remote_status() has it.
  */
 static int
-judge(const struct ca *ca, const struct outbound_answer *answer, struct err *e)
+judge(const struct ca *ca, const struct outbound_answer *answer, int64_t *retry_s, struct err *e)
 {
 	struct err none;
 	CLEANUP(json) json_t *body = remote_json(&ca->remote, answer, &none);
-	int64_t retry_s = 0;
 
+	*retry_s = 0;
 	if (answer->status == 403)
 		return err_set(e, ERR_UPSTREAM, "%s: HTTP 403; the role of our client certificate may not do this there",
 			ca->remote.name);
 	if (answer->status == 404)
 		return err_set(e, ERR_UPSTREAM, "%s: HTTP 404; is \"REST Certificate Management\" enabled there?", ca->remote.name);
-	return remote_status(&ca->remote, answer, remote_text(body, "error_message"), &retry_s, e) < 0 ? -1 : 0;
-}
-
-/* "certificate" is base64 of DER when one is issued, and base64 of that text in the results of a search. */
-static int
-certificate_put(const json_t *object, struct buf *out, struct err *e)
-{
-	CLEANUP(buf) struct buf once = { 0 };
-	const char *text = remote_text(object, "certificate");
-
-	if (text == NULL)
-		return err_set(e, ERR_UPSTREAM, "no certificate");
-	if (base64_decode(bytes_of_text(text), &once, e) != 0)
-		return -1;
-	if (once.len != 0 && once.at[0] == 'M')
-		return base64_decode(buf_bytes(&once), out, e);
-	buf_append_bytes(out, buf_bytes(&once));
-	return 0;
+	return remote_status(&ca->remote, answer, remote_text(body, "error_message"), retry_s, e) < 0 ? -1 : 0;
 }
 
 /* A 200 or 201. */
@@ -166,7 +133,7 @@ take(const struct ca *ca, const struct ca_request *request, const struct outboun
 
 	if (body == NULL)
 		return remote_unknown(out, "");
-	if (certificate_put(body, &der, &none) != 0)
+	if (ejbca_certificate_put(body, &der, &none) != 0)
 		buf_clear(&der);
 	return remote_issued_der(&ca->remote, buf_bytes(&der), request, "", out, e);
 }
@@ -202,7 +169,7 @@ conclude(const struct ca *ca, const struct ca_request *request, const struct out
 		return take(ca, request, answer, out, e);
 	if (answer->status == 202)
 		return wait_for_approval(ca, answer, known, out);
-	return judge(ca, answer, e) < 0 ? -1 : remote_unknown(out, "");
+	return judge(ca, answer, &out->retry_s, e) < 0 ? -1 : remote_unknown(out, "");
 }
 
 static int
@@ -221,9 +188,11 @@ ejbca_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *o
 		"certificate_profile_name", ca->profile, "end_entity_profile_name", ca->end_entity_profile,
 		"certificate_authority_name", ca->authority, "username", request->request_id, "password", password,
 		"include_chain", 0);
-	OPENSSL_cleanse(password, sizeof password);
 	call.document = document;
 	rc = remote_json_once(&ca->remote, &call, &answer, e);
+	if (rc == 0)
+		remote_hide(&answer, bytes_of_text(password));
+	OPENSSL_cleanse(password, sizeof password);
 	if (rc != 0)
 		return rc < 0 ? -1 : remote_unknown(out, "");
 	return conclude(ca, request, &answer, "", out, e);
@@ -231,7 +200,7 @@ ejbca_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *o
 
 /* The results of a search for these; *body is the caller's. user NULL: whoever's. */
 static int
-search(struct ca *ca, const char *user, int max, json_t **body, struct err *e)
+search(struct ca *ca, const char *user, int max, json_t **body, int64_t *retry_s, struct err *e)
 {
 	CLEANUP(json) json_t *criteria = json_pack("[{s:s, s:s, s:s}, {s:s, s:s, s:s}]", "property", "CA", "value",
 		ca->authority, "operation", "EQUAL", "property", "END_ENTITY_PROFILE", "value", ca->end_entity_profile,
@@ -248,7 +217,7 @@ search(struct ca *ca, const char *user, int max, json_t **body, struct err *e)
 	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
 		return -1;
 	if (answer.status != 200) {
-		(void)judge(ca, &answer, e);
+		(void)judge(ca, &answer, retry_s, e);
 		e->code = ERR_UPSTREAM; /* that a search is refused says nothing of the request */
 		return -1;
 	}
@@ -261,6 +230,59 @@ search(struct ca *ca, const char *user, int max, json_t **body, struct err *e)
 }
 
 /*
+ * A search shows revoked certificates, too: somebody there took it for one that nobody has, which is what they are told to look for.
+ * It must not go to a device. Only a clear word counts.
+ */
+static bool
+is_revoked(struct ca *ca, const char *serial)
+{
+	CLEANUP(json) json_t *body = NULL;
+	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
+	CLEANUP(buf) struct buf path = { 0 };
+	struct remote_json_call call = { .method = "GET" };
+	struct err none;
+
+	buf_printf(&path, API "/%s/%s/revocationstatus", ca->issuer, serial);
+	call.path = buf_text(&path);
+	if (buf_failed(&path) || remote_json_again(&ca->remote, &call, &answer, &none) != 0 || answer.status != 200)
+		return false;
+	body = remote_json(&ca->remote, &answer, &none);
+	return json_is_true(json_object_get(body, "revoked"));
+}
+
+/*
+ * What a search found of the request's key, and another one when there are more. 1; 0: none; -1: it is revoked there.
+ */
+static int
+take_found(struct ca *ca, const json_t *list, const struct ca_request *request, struct ca_answer *out, struct err *e)
+{
+	struct ca_answer good = { .state = CA_ABSENT }, taken = { 0 };
+	int result = 0;
+	size_t i;
+
+	for (i = 0; i < json_array_size(list) && i < FOUND_MAX && good.second.len == 0; i++) {
+		CLEANUP(buf) struct buf der = { 0 };
+		struct err none;
+
+		if (ejbca_certificate_put(json_array_get(list, i), &der, &none) != 0 ||
+		    remote_take_der(&ca->remote, buf_bytes(&der), request, &taken, &none) != 0)
+			continue;
+		if (is_revoked(ca, taken.serial)) {
+			result = err_set(e, ERR_UPSTREAM, "%s: it has issued %s for user %s, and it is revoked there; give the request up",
+				ca->remote.name, taken.serial, request->request_id);
+			ca_answer_free(&taken);
+		} else if (good.state != CA_ISSUED)
+			good = taken;
+		else
+			ca_answer_add(&good, &taken);
+	}
+	if (good.state != CA_ISSUED)
+		return result;
+	*out = good;
+	return 1;
+}
+
+/*
  * 0 with CA_ISSUED or CA_ABSENT. Results that we may not see are left out there without a word, so nothing found
  * means nothing unless other certificates of the same CA and profile are shown to us.
  */
@@ -270,25 +292,20 @@ look_for(struct ca *ca, const struct ca_request *request, struct ca_answer *out,
 	CLEANUP(json) json_t *found = NULL;
 	CLEANUP(json) json_t *others = NULL;
 	const json_t *list;
-	size_t i;
+	int taken;
 
 	if (request->request_id == NULL)
 		return err_set(e, ERR_BUG, "%s: a request without a name", ca->remote.name);
-	if (search(ca, request->request_id, FOUND_MAX, &found, e) != 0)
+	if (search(ca, request->request_id, FOUND_MAX, &found, &out->retry_s, e) != 0)
 		return -1;
 	list = json_object_get(found, "certificates");
-	for (i = 0; i < json_array_size(list); i++) {
-		CLEANUP(buf) struct buf der = { 0 };
-		struct err none;
-
-		if (certificate_put(json_array_get(list, i), &der, &none) == 0 &&
-		    remote_take_der(&ca->remote, buf_bytes(&der), request, out, &none) == 0)
-			return 0;
-	}
+	taken = take_found(ca, list, request, out, e);
+	if (taken != 0)
+		return taken < 0 ? -1 : 0;
 	if (json_array_size(list) != 0)
 		return err_set(e, ERR_UPSTREAM, "%s: what it has for user %s is of another key; look there", ca->remote.name,
 			request->request_id);
-	if (search(ca, NULL, 1, &others, e) != 0)
+	if (search(ca, NULL, 1, &others, &out->retry_s, e) != 0)
 		return -1;
 	if (json_array_size(json_object_get(others, "certificates")) == 0)
 		return err_set(e, ERR_UPSTREAM, "%s: it shows us no certificate at all, so none for user %s says nothing; may our "
@@ -333,6 +350,7 @@ refused(struct ca *ca, const struct ca_request *request, struct ca_answer *out, 
 	struct err none;
 
 	if (look_for(ca, request, &found, &none) != 0) {
+		out->retry_s = found.retry_s;
 		e->code = ERR_UPSTREAM;
 		return -1;
 	}
@@ -361,10 +379,12 @@ ejbca_poll(struct ca *ca, const struct ca_request *request, const char *referenc
 		return -1;
 	(void)snprintf(path, sizeof path, API "/%s/finalize", reference);
 	document = json_pack("{s:s, s:s}", "password", password, "response_format", "DER");
-	OPENSSL_cleanse(password, sizeof password);
 	call.path = path;
 	call.document = document;
 	rc = remote_json_once(&ca->remote, &call, &answer, e);
+	if (rc == 0)
+		remote_hide(&answer, bytes_of_text(password));
+	OPENSSL_cleanse(password, sizeof password);
 	if (rc != 0)
 		return rc < 0 ? -1 : remote_unknown(out, "");
 	rc = conclude(ca, request, &answer, reference, out, e);
@@ -413,6 +433,7 @@ ejbca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, i
 	CLEANUP(buf) struct buf path = { 0 };
 	struct remote_json_call call = { .method = "PUT" };
 	char decimal[REMOTE_DECIMAL_MAX];
+	int64_t retry_s;
 	int so;
 
 	(void)cert;
@@ -436,7 +457,7 @@ ejbca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, i
 		return so < 0 ? -1 : 0;
 	if (answer.status == 202)
 		return err_set(e, ERR_PENDING, "%s: it waits for an approval there", ca->remote.name);
-	(void)judge(ca, &answer, e);
+	(void)judge(ca, &answer, &retry_s, e);
 	return -1;
 }
 
@@ -446,12 +467,13 @@ ejbca_check(struct ca *ca, struct err *e)
 	CLEANUP(json) json_t *body = NULL;
 	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
 	struct remote_json_call call = { .method = "GET", .path = API "/status" };
+	int64_t retry_s;
 	const char *text;
 
 	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
 		return -1;
 	if (answer.status != 200) {
-		(void)judge(ca, &answer, e);
+		(void)judge(ca, &answer, &retry_s, e);
 		e->code = ERR_UPSTREAM;
 		return -1;
 	}

@@ -141,12 +141,21 @@ wait_for(struct ca_answer *out, const struct outbound_answer *answer, const char
 	return 0;
 }
 
+/*
+ * Not the words of the server that has the request: its label is not there (now), or somebody else answers in its place. An EST
+ * server that refuses a request says 400 or 403 (RFC 7030, section 4.2.3).
+ */
+static bool
+is_elsewhere(int status)
+{
+	return status == 404 || status == 405 || status == 410 || status == 421;
+}
+
 static int
 est_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e)
 {
 	struct outbound_answer answer = { 0 };
 	char reference[REFERENCE_LEN];
-	int64_t retry_s = 0;
 	int result;
 
 	if (reference_of(ca, request, reference, e) != 0)
@@ -159,7 +168,9 @@ est_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *out
 	else if (answer.status == 200)
 		result = take_certs(ca, &answer, request, out, e);
 	else
-		result = remote_status(&ca->remote, &answer, NULL, &retry_s, e);
+		result = remote_status(&ca->remote, &answer, NULL, &out->retry_s, e);
+	if (result < 0 && is_elsewhere(answer.status))
+		e->code = ERR_UPSTREAM;
 	/* Nothing says that certificates of other keys were meant for us, so ours may have been made and lost. */
 	if (result < 0 && answer.status == 200) {
 		e->code = ERR_UPSTREAM;
@@ -203,6 +214,7 @@ est_reconcile(struct ca *ca, const struct ca_request *request, const char *refer
 		return -1;
 	if (est_issue(ca, request, &answer, e) != 0) {
 		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_UPSTREAM;
+		out->retry_s = answer.retry_s;
 		return -1;
 	}
 	if (answer.state == CA_UNKNOWN) {

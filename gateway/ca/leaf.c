@@ -44,6 +44,34 @@ leaf_parse(struct bytes der, LEAF **out, struct err *e)
 	return 0;
 }
 
+struct bytes
+leaf_octets(const ASN1_TYPE *any)
+{
+	if (any->type != V_ASN1_SEQUENCE)
+		return bytes_of(NULL, 0);
+	return bytes_of(ASN1_STRING_get0_data(any->value.sequence), (size_t)ASN1_STRING_length(any->value.sequence));
+}
+
+bool
+leaf_has_key(const LEAF *leaf, struct bytes spki)
+{
+	struct bytes found = leaf_octets(leaf->tbs->key);
+
+	return found.len != 0 && bytes_equal(found, spki);
+}
+
+int
+leaf_encode(const LEAF *leaf, struct buf *out, struct err *e)
+{
+	uint8_t *der = NULL;
+	int len = ASN1_item_i2d((const ASN1_VALUE *)leaf, &der, ASN1_ITEM_rptr(LEAF));
+
+	if (len > 0)
+		buf_append(out, der, (size_t)len);
+	OPENSSL_free(der);
+	return len > 0 && !buf_failed(out) ? 0 : err_ossl(e, ERR_NOMEM, "certificate");
+}
+
 void
 leaf_free(LEAF *leaf)
 {

@@ -36,7 +36,20 @@ MUST_USE int leaf_parse(struct bytes der, LEAF **out, struct err *e);
 void leaf_free(LEAF *leaf);
 DEFINE_CLEANUP(leaf, LEAF *, leaf_free);
 
-/* Subject and subjectAltName hold what the spec names and nothing else. ERR_DENIED */
+/* The octets of a whole SEQUENCE; len 0 when it is something else. */
+struct bytes leaf_octets(const ASN1_TYPE *any);
+bool leaf_has_key(const LEAF *leaf, struct bytes spki);
+/* The certificate again, in DER, appended. ERR_NOMEM */
+MUST_USE int leaf_encode(const LEAF *leaf, struct buf *out, struct err *e);
+
+/* The lowest bit that is set. Of names that a spec has twice each meets one of a certificate's. */
+static inline unsigned
+leaf_lowest(unsigned bits)
+{
+	return bits & (0u - bits);
+}
+
+/* Subject, in RDNs of one attribute each and in any order, and subjectAltName hold what the spec names and nothing else. ERR_DENIED */
 MUST_USE int leaf_names_check(const LEAF *leaf, const struct cert_spec *spec, struct err *e);
 /* No extension twice, none that makes a CA or that nobody understands; usages as approved. ERR_DENIED */
 MUST_USE int leaf_extensions_check(const LEAF *leaf, const struct ca_request *request, struct err *e);

@@ -50,6 +50,9 @@ subject_check(const X509_NAME *subject, const struct cert_spec *spec, struct err
 		const X509_NAME_ENTRY *entry = X509_NAME_get_entry(subject, i);
 		const ASN1_STRING *data = X509_NAME_ENTRY_get_data(entry);
 
+		/* RFC 5280 knows no other kind of name; the rest of an RDN is easily overlooked. */
+		if (i > 0 && X509_NAME_ENTRY_set(entry) == X509_NAME_ENTRY_set(X509_NAME_get_entry(subject, i - 1)))
+			return err_set(e, ERR_DENIED, "two of its subject attributes are in one RDN");
 		k = spec_rdn_of(spec, met, entry);
 		if (k == spec->rdn_count) {
 			show(text, bytes_of(ASN1_STRING_get0_data(data), (size_t)ASN1_STRING_length(data)));
@@ -114,28 +117,38 @@ san_is(const GENERAL_NAME *name, enum spec_san_type type, const char *value)
 	return false;
 }
 
+/* The names of the spec that this is: a CSR may name one twice, in upper and lower case. */
+static unsigned
+spec_sans_of(const struct cert_spec *spec, const GENERAL_NAME *name)
+{
+	unsigned bits = 0;
+	size_t k;
+
+	for (k = 0; k < spec->san_count; k++)
+		if (san_is(name, spec->sans[k].type, spec->sans[k].value))
+			bits |= 1u << k;
+	return bits;
+}
+
 static int
 sans_check(const GENERAL_NAMES *names, const struct cert_spec *spec, struct err *e)
 {
 	int count = names == NULL ? 0 : sk_GENERAL_NAME_num(names), i;
+	unsigned met = 0, left = ~0u;
 	char text[SHOWN_MAX];
-	unsigned met = 0;
 	size_t k;
 
 	for (i = 0; i < count; i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-		bool found = false;
+		unsigned bits = spec_sans_of(spec, name);
 
-		for (k = 0; k < spec->san_count; k++)
-			if (san_is(name, spec->sans[k].type, spec->sans[k].value)) {
-				met |= 1u << k;
-				found = true;
-			}
-		if (found)
-			continue;
-		show(text, san_octets(name));
-		return err_set(e, ERR_DENIED, "alternative name \"%s\" (kind %d) was not approved", text,
-			name->type);
+		if ((bits & left) == 0) {
+			show(text, san_octets(name));
+			return err_set(e, ERR_DENIED, "alternative name \"%s\" (kind %d) %s", text, name->type,
+				bits == 0 ? "was not approved" : "stands there twice");
+		}
+		met |= bits;
+		left &= ~leaf_lowest(bits & left);
 	}
 	for (k = 0; k < spec->san_count; k++)
 		if ((met & 1u << k) == 0)

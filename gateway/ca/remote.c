@@ -34,6 +34,8 @@ remote_open(struct remote *remote, const struct ca_settings *settings, struct er
 		client.connect_ms = client.deadline_ms;
 	if (ca_chain_load(settings, &remote->chain, e) != 0 || ca_chain_check(remote->chain, e) != 0)
 		return err_prefix(e, "%s", remote->name);
+	if (path_open(remote->chain, &remote->path, e) != 0)
+		return err_prefix(e, "%s", remote->name);
 	if (verifier_new(X509_get0_pubkey(sk_X509_value(remote->chain, 0)), ossl_sha256(), &remote->verifier, e) != 0)
 		ERR_clear_error(); /* a key that does not sign with SHA-256: see remote_verify() */
 	if (settings->secret_file != NULL && secret_file_read(settings->secret_file, &remote->secret, e) != 0)
@@ -64,6 +66,7 @@ remote_close(struct remote *remote)
 {
 	outbound_close(remote->client);
 	verifier_free(remote->verifier);
+	path_close(&remote->path);
 	buf_free_secret(&remote->secret);
 	x509_stack_free(remote->chain);
 }
@@ -81,7 +84,8 @@ remote_verify(const struct ca *ca, struct bytes cert, const struct ca_request *r
 {
 	const struct remote *remote = (const void *)ca;
 
-	if (leaf_verify(cert, request, sk_X509_value(remote->chain, 0), remote->verifier, e) != 0)
+	if (leaf_verify(cert, request, sk_X509_value(remote->chain, 0), remote->verifier, e) != 0 ||
+	    path_check_at(&remote->path, cert, request->now_s, e) != 0)
 		return err_prefix(e, "the CA's certificate is not what was approved");
 	return 0;
 }
@@ -141,31 +145,21 @@ remote_call_once(struct remote *remote, struct outbound_request *request, struct
 	return sent ? 1 : -1;
 }
 
-/* The octets of the key as they stand in the certificate; X509_get_X509_PUBKEY() alone decodes it. */
-static bool
-has_key(const X509 *cert, struct bytes spki)
-{
-	uint8_t *der = NULL;
-	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
-	bool same = len > 0 && bytes_equal(bytes_of(der, (size_t)len), spki);
-
-	OPENSSL_free(der);
-	return same;
-}
-
-int
-remote_take_x509(const struct remote *remote, X509 *cert, const struct ca_request *request, struct ca_answer *out,
+static int
+take_leaf(const struct remote *remote, const LEAF *leaf, const struct ca_request *request, struct ca_answer *out,
 	struct err *e)
 {
 	struct ca_answer answer = { .state = CA_ISSUED };
 
-	if (x509_serial_hex(cert, answer.serial, e) != 0 ||
-	    x509_validity(cert, &answer.not_before_s, &answer.not_after_s, e) != 0)
+	if (asn1_serial_hex(leaf->tbs->serial, answer.serial, e) != 0)
 		return err_prefix(e, "%s: the certificate it sent", remote->name);
-	if (!has_key(cert, request->spki))
+	if (asn1_time_s(leaf->tbs->validity->notBefore, &answer.not_before_s) != 0 ||
+	    asn1_time_s(leaf->tbs->validity->notAfter, &answer.not_after_s) != 0)
+		return err_set(e, ERR_MALFORMED, "%s: the certificate it sent: its validity is not a time", remote->name);
+	if (!leaf_has_key(leaf, request->spki))
 		return err_set(e, ERR_DENIED, "%s: it sent a certificate of another key, serial number %s; find out whose it is",
 			remote->name, answer.serial);
-	if (x509_to_der(cert, &answer.cert, e) != 0) {
+	if (leaf_encode(leaf, &answer.cert, e) != 0) {
 		buf_free(&answer.cert);
 		return -1;
 	}
@@ -177,35 +171,24 @@ int
 remote_take_der(const struct remote *remote, struct bytes der, const struct ca_request *request, struct ca_answer *out,
 	struct err *e)
 {
-	CLEANUP(X509) X509 *cert = NULL;
+	CLEANUP(leaf) LEAF *leaf = NULL;
 
-	if (x509_from_der(der, &cert, e) != 0) {
+	if (leaf_parse(der, &leaf, e) != 0) {
 		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_DENIED;
 		return err_prefix(e, "%s: what it sent is no certificate", remote->name);
 	}
-	return remote_take_x509(remote, cert, request, out, e);
+	return take_leaf(remote, leaf, request, out, e);
 }
 
 static X509 *
 read_pem(struct bytes pem)
 {
 	CLEANUP(BIO) BIO *bio = pem.len > REMOTE_ANSWER_MAX ? NULL : BIO_new_mem_buf(pem.at, (int)pem.len);
-	X509 *cert = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	X509 *cert = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, pem_no_password, NULL);
 
 	if (cert == NULL)
 		ERR_clear_error();
 	return cert;
-}
-
-int
-remote_take_pem(const struct remote *remote, struct bytes pem, const struct ca_request *request, struct ca_answer *out,
-	struct err *e)
-{
-	CLEANUP(X509) X509 *cert = read_pem(pem);
-
-	if (cert == NULL)
-		return err_set(e, ERR_DENIED, "%s: what it sent is no PEM certificate", remote->name);
-	return remote_take_x509(remote, cert, request, out, e);
 }
 
 int
@@ -224,13 +207,15 @@ remote_is_issuer(const struct remote *remote, const char *pem, struct err *e)
 }
 
 /* Nothing in such an answer says which request it is for: one that does not fit may be another's, and ours be lost. */
-static int
-issued(const struct remote *remote, X509 *cert, const struct ca_request *request, const char *reference,
-	struct ca_answer *out, struct err *e)
+int
+remote_issued_der(const struct remote *remote, struct bytes der, const struct ca_request *request,
+	const char *reference, struct ca_answer *out, struct err *e)
 {
-	if (cert == NULL)
+	CLEANUP(leaf) LEAF *leaf = NULL;
+
+	if (leaf_parse(der, &leaf, e) != 0)
 		(void)err_set(e, ERR_UPSTREAM, "%s: it says that it issued, and sent no certificate that can be read", remote->name);
-	else if (remote_take_x509(remote, cert, request, out, e) == 0)
+	else if (take_leaf(remote, leaf, request, out, e) == 0)
 		return 0;
 	e->code = ERR_UPSTREAM;
 	return remote_unknown(out, reference);
@@ -240,18 +225,17 @@ int
 remote_issued_pem(const struct remote *remote, const char *pem, const struct ca_request *request,
 	const char *reference, struct ca_answer *out, struct err *e)
 {
-	CLEANUP(X509) X509 *cert = pem == NULL ? NULL : read_pem(bytes_of_text(pem));
+	size_t len = pem == NULL ? 0 : strlen(pem);
+	CLEANUP(BIO) BIO *bio = len == 0 || len > REMOTE_ANSWER_MAX ? NULL : BIO_new_mem_buf(pem, (int)len);
+	uint8_t *der = NULL;
+	long der_len = 0;
+	int result;
 
-	return issued(remote, cert, request, reference, out, e);
-}
-
-int
-remote_issued_der(const struct remote *remote, struct bytes der, const struct ca_request *request,
-	const char *reference, struct ca_answer *out, struct err *e)
-{
-	CLEANUP(X509) X509 *cert = NULL;
-
-	return issued(remote, x509_from_der(der, &cert, e) == 0 ? cert : NULL, request, reference, out, e);
+	if (bio == NULL || PEM_bytes_read_bio(&der, &der_len, NULL, PEM_STRING_X509, bio, pem_no_password, NULL) != 1)
+		ERR_clear_error();
+	result = remote_issued_der(remote, bytes_of(der, (size_t)der_len), request, reference, out, e);
+	OPENSSL_free(der);
+	return result;
 }
 
 static int
@@ -329,6 +313,19 @@ remote_holds_secret(const struct remote *remote, const char *words)
 	return remote->secret.len != 0 && memmem(words, strlen(words), remote->secret.at, remote->secret.len) != NULL;
 }
 
+void
+remote_hide(struct outbound_answer *answer, struct bytes secret)
+{
+	uint8_t *at = answer->body.at, *found;
+	size_t left = answer->body.len;
+
+	while (secret.len != 0 && left >= secret.len && (found = memmem(at, left, secret.at, secret.len)) != NULL) {
+		memset(found, '*', secret.len);
+		left -= (size_t)(found - at) + secret.len;
+		at = found + secret.len;
+	}
+}
+
 /*
  * Envoy's 503 for a connection to the service that ended: "upstream connect error or disconnect/reset before headers. reset
  * reason: connection termination". The service had the request, unless it could not be connected to.
@@ -351,7 +348,8 @@ remote_status(const struct remote *remote, const struct outbound_answer *answer,
 
 	text_escape(shown, sizeof shown, words == NULL || remote_holds_secret(remote, words) ? bytes_of_text("") :
 		bytes_of_text(words));
-	*retry_s = answer->retry_after_s;
+	/* RFC 9110, section 10.2.3, and RFC 6585, section 4: what else Retry-After stands on is no word on when to send it again. */
+	*retry_s = answer->status == 429 || answer->status == 503 ? answer->retry_after_s : 0;
 	switch (was_cut_off(answer) ? 0 : answer->status) {
 	case 301:
 	case 307:
@@ -421,9 +419,10 @@ remote_serial_decimal(const char *hex, char out[REMOTE_DECIMAL_MAX], struct err 
 {
 	BIGNUM *number = NULL;
 	char *text = NULL;
-	size_t len = strlen(hex);
+	const char *digits = hex + (hex[0] == '-');
+	size_t len = strlen(digits);
 
-	if (len == 0 || len >= SERIAL_HEX_MAX || strspn(hex, "0123456789abcdefABCDEF") != len)
+	if (len == 0 || len >= SERIAL_ANY_MAX - 1 || strspn(digits, "0123456789abcdefABCDEF") != len)
 		return err_set(e, ERR_MALFORMED, "a serial number that is no hexadecimal text");
 	if (BN_hex2bn(&number, hex) != 0)
 		text = BN_bn2dec(number);

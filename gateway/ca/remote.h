@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "gateway/ca/ca.h"
+#include "gateway/ca/path.h"
 #include "gateway/ca/verifier.h"
 #include "gateway/outbound/outbound.h"
 #include "gateway/outbound/secret.h"
@@ -20,6 +21,7 @@
 struct remote {
 	char name[REG_TEXT_MAX];  /* "ca corporate": starts every error text */
 	STACK_OF(X509) *chain;    /* what answers have to lead to; issuing certificate first */
+	struct path path;         /* what that chain says of a leaf */
 	struct verifier *verifier; /* of the issuing certificate's key */
 	struct outbound *client;
 	struct buf secret;        /* of secret_file; empty: none */
@@ -71,18 +73,13 @@ int remote_call_once(struct remote *remote, struct outbound_request *request, st
  */
 MUST_USE int remote_take_der(const struct remote *remote, struct bytes der, const struct ca_request *request,
 	struct ca_answer *out, struct err *e);
-/* The same from one that is decoded already. */
-MUST_USE int remote_take_x509(const struct remote *remote, X509 *cert, const struct ca_request *request, struct ca_answer *out,
-	struct err *e);
-/* The same from PEM text; certificates behind the first are not looked at. */
-MUST_USE int remote_take_pem(const struct remote *remote, struct bytes pem, const struct ca_request *request,
-	struct ca_answer *out, struct err *e);
 
 /*
  * The certificate of an answer that says "issued", and nothing about which request it answers. Returns 0: *out is
  * CA_ISSUED, or CA_UNKNOWN with this reference and *e (ERR_UPSTREAM) when there is no certificate of the request's key in
  * it: one may have been made, and is not here. The serial number of another's is in the text and it is left alone: the
- * likeliest cause is an answer that was meant for somebody else, whose good certificate would be revoked.
+ * likeliest cause is an answer that was meant for somebody else, whose good certificate would be revoked. Of PEM text
+ * certificates behind the first are not looked at.
  */
 int remote_issued_pem(const struct remote *remote, const char *pem, const struct ca_request *request,
 	const char *reference, struct ca_answer *out, struct err *e);
@@ -114,13 +111,15 @@ int remote_unknown(struct ca_answer *out, const char *reference);
 /*
  * What a status that is no success means for a request to issue: 400, 403, 404, 409, 422 ... refuse it for good
  * (ERR_DENIED, with the service's own words); 401, 408, 425, 429 and 503 say that nothing was issued (ERR_UPSTREAM, and
- * *retry_s when it names a time), and so do 301, 307 and 308, which want the request elsewhere (RFC 9110, section 15.4);
+ * *retry_s when 429 or 503 names a time, else 0: ca_answer.retry_s), and so do 301, 307 and 308, which want the request elsewhere (RFC 9110, section 15.4);
  * other 5xx and everything odd leave it open: 1. words NULL: none are shown; nor are words that repeat our secret.
  */
 int remote_status(const struct remote *remote, const struct outbound_answer *answer, const char *words, int64_t *retry_s,
 	struct err *e);
 
 bool remote_holds_secret(const struct remote *remote, const char *words);
+/* A secret that the call was made with (a token, a password) is written over where the answer repeats it: words are shown and stored. */
+void remote_hide(struct outbound_answer *answer, struct bytes secret);
 
 /* The spec's names as the JSON APIs want them. Each appends to a comma-separated text. */
 const char *remote_common_name(const struct cert_spec *spec); /* NULL: none */
@@ -130,8 +129,8 @@ const char *remote_rdn(const struct cert_spec *spec, const char *oid); /* NULL: 
 json_t *remote_names_json(const struct cert_spec *spec);
 /* 2026-11-21T07:25:00Z as a JSON text. */
 json_t *remote_time_json(int64_t at_s);
-/* Hexadecimal as x509_serial_hex() gives it to a decimal number, for APIs that name serials so. ERR_MALFORMED, ERR_NOMEM */
-#define REMOTE_DECIMAL_MAX 64
+/* Hexadecimal as asn1_serial_hex() gives it to a decimal number, for APIs that name serials so. ERR_MALFORMED, ERR_NOMEM */
+#define REMOTE_DECIMAL_MAX 160
 MUST_USE int remote_serial_decimal(const char *hex, char out[REMOTE_DECIMAL_MAX], struct err *e);
 /* ERR_UNSUPPORTED when there is no CSR: a key made here has no request. */
 MUST_USE int remote_need_csr(const struct remote *remote, const struct ca_request *request, struct err *e);

@@ -39,7 +39,7 @@ peer_copy(const struct scep_peer *peer, struct scep_peer *out, struct err *e)
 /* --- the server ---------------------------------------------------------------- */
 
 static int
-ask(struct ca *ca, enum scep_operation operation, struct outbound_answer *out, struct err *e)
+ask(struct ca *ca, enum scep_operation operation, struct scep_peer *peer, struct outbound_answer *out, struct err *e)
 {
 	CLEANUP(buf) struct buf url = { 0 };
 	struct outbound_request request = { .method = "GET" };
@@ -52,6 +52,8 @@ ask(struct ca *ca, enum scep_operation operation, struct outbound_answer *out, s
 		return err_set(e, ERR_NOMEM, "%s: no memory", ca->remote.name);
 	if (outbound_call(ca->remote.client, &request, out, e) != 0)
 		return -1;
+	if (out->status == 429 || out->status == 503)
+		peer->retry_s = out->retry_after_s;
 	if (out->status != 200)
 		return err_set(e, ERR_UPSTREAM, "%s: %s: HTTP %d", ca->remote.name, scep_operation_name(operation), out->status);
 	return 0;
@@ -81,7 +83,7 @@ static int
 ask_algorithms(struct ca *ca, struct scep_peer *peer, struct err *e)
 {
 	struct outbound_answer answer = { 0 };
-	int result = ask(ca, SCEP_OP_GET_CA_CAPS, &answer, e);
+	int result = ask(ca, SCEP_OP_GET_CA_CAPS, peer, &answer, e);
 
 	if (result == 0)
 		result = choose_algorithms(ca, buf_bytes(&answer.body), peer, e);
@@ -191,7 +193,7 @@ ask_certs(struct ca *ca, int64_t now_s, struct scep_peer *peer, struct err *e)
 {
 	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
 	struct outbound_answer answer = { 0 };
-	int result = ask(ca, SCEP_OP_GET_CA_CERT, &answer, e);
+	int result = ask(ca, SCEP_OP_GET_CA_CERT, peer, &answer, e);
 
 	if (result == 0 && read_certs(&answer, &certs, e) != 0) {
 		e->code = e->code == ERR_NOMEM ? ERR_NOMEM : ERR_UPSTREAM;
@@ -219,6 +221,7 @@ scep_peer_get(struct ca *ca, int64_t now_s, struct scep_peer *out, struct err *e
 	if (result <= 0)
 		return result;
 	if (ask_algorithms(ca, &peer, e) != 0 || ask_certs(ca, now_s, &peer, e) != 0 || peer_copy(&peer, out, e) != 0) {
+		out->retry_s = peer.retry_s;
 		scep_peer_free(&peer);
 		return -1;
 	}

@@ -93,6 +93,7 @@ struct exchange {
 	uint8_t nonce[SCEP_NONCE_LEN];
 	struct buf message;
 	struct buf content; /* of a SUCCESS */
+	int64_t retry_s;    /* HTTP's word on when to ask again; 0: none */
 };
 
 static void
@@ -173,7 +174,6 @@ converse(struct exchange *x, enum scep_type type, struct bytes content, struct s
 	struct outbound_request request = { .method = "POST", .headers = headers, .header_count = 2 };
 	CLEANUP(buf) struct buf url = { 0 };
 	struct outbound_answer http = { 0 };
-	int64_t retry_s = 0;
 	int result;
 
 	buf_printf(&url, "%s?operation=PKIOperation", x->ca->url);
@@ -185,7 +185,7 @@ converse(struct exchange *x, enum scep_type type, struct bytes content, struct s
 	request.body = buf_bytes(&x->message);
 	result = remote_call_once(&x->ca->remote, &request, &http, e);
 	if (result == 0 && http.status != 200)
-		result = remote_status(&x->ca->remote, &http, NULL, &retry_s, e);
+		result = remote_status(&x->ca->remote, &http, NULL, &x->retry_s, e);
 	else if (result == 0 && read_reply(x, &http, out, e) != 0) {
 		e->code = ERR_UPSTREAM;
 		(void)err_prefix(e, "%s: its answer", x->ca->remote.name);
@@ -216,7 +216,10 @@ begin(struct exchange *x, const struct ca_request *request, struct err *e)
 {
 	if (remote_need_csr(&x->ca->remote, request, e) != 0 || scep_identity(x->ca, request->now_s, e) != 0)
 		return -1;
-	return scep_peer_get(x->ca, request->now_s, &x->peer, e);
+	if (scep_peer_get(x->ca, request->now_s, &x->peer, e) == 0)
+		return 0;
+	x->retry_s = x->peer.retry_s;
+	return -1;
 }
 
 /* Section 3.2.1.4. A server that cannot read us, or whose clock is elsewhere, has decided nothing. */
@@ -276,6 +279,8 @@ scep_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *ou
 		result = judge(&x, reply, request, out, e);
 	if (result > 0)
 		result = remote_unknown(out, x.transaction);
+	else if (result < 0)
+		out->retry_s = x.retry_s;
 	exchange_end(&x);
 	return result;
 }
@@ -335,7 +340,8 @@ scep_poll(struct ca *ca, const struct ca_request *request, const char *reference
 		*out = (struct ca_answer){ .state = CA_WAITING, .retry_s = RETRY_S };
 		(void)snprintf(out->reference, sizeof out->reference, "%s", reference);
 		result = 0;
-	}
+	} else if (result < 0)
+		out->retry_s = x.retry_s;
 	exchange_end(&x);
 	return result;
 }
@@ -366,6 +372,7 @@ scep_reconcile(struct ca *ca, const struct ca_request *request, const char *refe
 		*out = answer;
 		return 0;
 	}
+	out->retry_s = x.retry_s;
 	e->code = e->code == ERR_NOMEM || e->code == ERR_BUG ? e->code : ERR_UPSTREAM;
 	return -1;
 }

@@ -15,6 +15,7 @@ struct scep_peer {
 	X509 *recipient;       /* the one of them that requests are encrypted to; borrowed from certs */
 	unsigned digest, cipher;
 	int64_t fetched_s;
+	int64_t retry_s;       /* of a server that does not say, and wants to be left alone so long; 0: it names no time */
 };
 void scep_peer_free(struct scep_peer *peer);
 

@@ -136,6 +136,7 @@ send_request(struct ca *ca, const struct ca_request *request, const char *genera
 	CLEANUP(json) json_t *claims = NULL;
 	CLEANUP(json) json_t *document = NULL;
 	struct remote_json_call call = { .method = "POST", .path = SIGN };
+	int rc;
 
 	if (request->request_id == NULL)
 		return err_set(e, ERR_BUG, "%s: a request without a name", ca->remote.name);
@@ -148,7 +149,10 @@ send_request(struct ca *ca, const struct ca_request *request, const char *genera
 		"notBefore", remote_time_json(request->spec->not_before_s),
 		"notAfter", remote_time_json(request->spec->not_after_s));
 	call.document = document;
-	return remote_json_once(&ca->remote, &call, answer, e);
+	rc = remote_json_once(&ca->remote, &call, answer, e);
+	if (rc == 0)
+		remote_hide(answer, buf_bytes(&token));
+	return rc;
 }
 
 static bool
@@ -159,13 +163,12 @@ is_success(const struct outbound_answer *answer)
 
 /* As remote_status(), with the service's own sentence. */
 static int
-status(const struct ca *ca, const struct outbound_answer *answer, struct err *e)
+status(const struct ca *ca, const struct outbound_answer *answer, int64_t *retry_s, struct err *e)
 {
 	struct err none;
 	CLEANUP(json) json_t *body = remote_json(&ca->remote, answer, &none);
-	int64_t retry_s = 0;
 
-	return remote_status(&ca->remote, answer, remote_text(body, "message"), &retry_s, e);
+	return remote_status(&ca->remote, answer, remote_text(body, "message"), retry_s, e);
 }
 
 static int
@@ -202,7 +205,7 @@ stepca_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *
 		return rc < 0 ? -1 : remote_unknown(out, generation);
 	if (is_success(&answer))
 		return take(ca, request, &answer, generation, out, e);
-	return status(ca, &answer, e) < 0 ? -1 : remote_unknown(out, generation);
+	return status(ca, &answer, &out->retry_s, e) < 0 ? -1 : remote_unknown(out, generation);
 }
 
 /* The request once more with its token: when the first never arrived, this one issues; otherwise it cannot. */
@@ -228,7 +231,7 @@ stepca_reconcile(struct ca *ca, const struct ca_request *request, const char *re
 	if (answer.status == 401)
 		return err_set(e, ERR_UPSTREAM, "%s: the request's token was used (or our key is refused): it may have issued, and "
 			"cannot be asked; look for the subject there, and revoke what nobody has", ca->remote.name);
-	rc = status(ca, &answer, e);
+	rc = status(ca, &answer, &out->retry_s, e);
 	if (rc == 0 || e->code != ERR_DENIED)
 		return -1;
 	body = remote_json(&ca->remote, &answer, &none);
@@ -267,6 +270,7 @@ stepca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, 
 	struct remote_json_call call = { .method = "POST", .path = REVOKE };
 	char decimal[REMOTE_DECIMAL_MAX];
 	const char *words;
+	int64_t retry_s;
 	struct err none;
 
 	(void)cert;
@@ -280,13 +284,14 @@ stepca_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, 
 	call.document = document;
 	if (remote_json_again(&ca->remote, &call, &answer, e) != 0)
 		return -1;
+	remote_hide(&answer, buf_bytes(&token));
 	body = remote_json(&ca->remote, &answer, &none);
 	words = remote_text(body, "message");
 	if (answer.status == 200 || (words != NULL && strstr(words, "is already revoked") != NULL))
 		return 0;
 	if (answer.status == 501)
 		return err_set(e, ERR_UNSUPPORTED, "%s: it cannot revoke; give it a database (\"db\" in ca.json)", ca->remote.name);
-	(void)status(ca, &answer, e);
+	(void)status(ca, &answer, &retry_s, e);
 	return -1;
 }
 

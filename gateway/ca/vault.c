@@ -75,6 +75,8 @@ call(struct ca *ca, const char *path, const json_t *document, bool once, struct 
 			return -1;
 		header.value = buf_text(&token);
 		rc = once ? remote_json_once(&ca->remote, &what, answer, e) : remote_json_again(&ca->remote, &what, answer, e);
+		if (rc == 0)
+			remote_hide(answer, bytes_of_text(header.value));
 		if (rc != 0 || answer->status != 403)
 			return rc;
 		vault_token_drop(&ca->token, round);
@@ -162,15 +164,14 @@ is_standbys(const struct ca *ca, const struct outbound_answer *answer, const cha
 
 /*
  * A status that is no success. 0: whether it did what was asked is not known. What an operator mends there (a token's
- * policy, a mount's or role's name, a node that serves nobody) is no refusal of the device.
+ * policy, a mount's or role's name, a node that serves nobody) is no refusal of the device. *retry_s: as remote_status() has it.
  */
 static int
-judge(const struct ca *ca, const struct outbound_answer *answer, struct err *e)
+judge(const struct ca *ca, const struct outbound_answer *answer, int64_t *retry_s, struct err *e)
 {
 	const char *name = ca->remote.name, *words;
 	struct err none;
 	CLEANUP(json) json_t *body = remote_json(&ca->remote, answer, &none);
-	int64_t retry_s = 0;
 	int rc;
 
 	words = words_of(body);
@@ -187,7 +188,7 @@ judge(const struct ca *ca, const struct outbound_answer *answer, struct err *e)
 	default:
 		break;
 	}
-	rc = remote_status(&ca->remote, answer, words, &retry_s, e) < 0 ? -1 : 0;
+	rc = remote_status(&ca->remote, answer, words, retry_s, e) < 0 ? -1 : 0;
 	if (answer->status == 400 && begins(words, "unknown role: "))
 		e->code = ERR_UPSTREAM;
 	if (answer->status == 500 && has_not_begun(words))
@@ -213,7 +214,7 @@ vault_issue(struct ca *ca, const struct ca_request *request, struct ca_answer *o
 	if (rc != 0)
 		return rc < 0 ? -1 : remote_unknown(out, "");
 	if (answer.status != 200)
-		return judge(ca, &answer, e) < 0 ? -1 : remote_unknown(out, "");
+		return judge(ca, &answer, &out->retry_s, e) < 0 ? -1 : remote_unknown(out, "");
 	body = remote_json(&ca->remote, &answer, e);
 	if (body == NULL)
 		return remote_unknown(out, "");
@@ -250,6 +251,7 @@ static int
 revoke(struct ca *ca, const json_t *document, struct err *e)
 {
 	CLEANUP(outbound_answer) struct outbound_answer answer = { 0 };
+	int64_t retry_s;
 
 	if (call(ca, ca->revoke_path, document, false, &answer, e) != 0)
 		return -1;
@@ -258,7 +260,7 @@ revoke(struct ca *ca, const json_t *document, struct err *e)
 	if (answer.status == 403)
 		return err_set(e, ERR_UPSTREAM, "%s: HTTP 403; the token is not good, or its policy lacks \"update\" on %s",
 			ca->remote.name, ca->revoke_path + strlen("/v1/"));
-	(void)judge(ca, &answer, e);
+	(void)judge(ca, &answer, &retry_s, e);
 	return -1;
 }
 
@@ -277,10 +279,15 @@ vault_revoke(struct ca *ca, const char *serial, struct bytes cert, int reason, i
 	(void)now_s;
 	if (remote_reason_check(&ca->remote, reason, e) != 0 || remote_serial_decimal(serial, decimal, e) != 0)
 		return -1;
-	serial_put(&text, serial);
-	by_serial = json_pack("{s:s}", "serial_number", buf_text(&text));
-	if (revoke(ca, by_serial, e) == 0)
-		return 0;
+	/* A negative one is kept there without its sign, and the one that reads so may be another's. */
+	if (serial[0] == '-') {
+		(void)err_set(e, ERR_DENIED, "%s: it keeps no negative serial numbers", ca->remote.name);
+	} else {
+		serial_put(&text, serial);
+		by_serial = json_pack("{s:s}", "serial_number", buf_text(&text));
+		if (revoke(ca, by_serial, e) == 0)
+			return 0;
+	}
 	if (e->code != ERR_DENIED || cert.len == 0)
 		return -1;
 	by_cert = certificate_json(cert);

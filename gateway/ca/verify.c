@@ -3,9 +3,14 @@
 #include <openssl/err.h>
 
 #include "base/timefmt.h"
+#include "gateway/ca/path.h"
 #include "gateway/ca/tbs.h"
 
-#define SERIAL_OCTETS_MIN 8
+/*
+ * A CA that draws 64 bits (CA/Browser Forum, Baseline Requirements, section 7.1) has one number in 256 with a leading zero octet, and
+ * one in 2^24 that is shorter than this. A counter does not get here in the life of a CA.
+ */
+#define SERIAL_OCTETS_MIN 6
 #define SERIAL_OCTETS_MAX 20 /* RFC 5280, section 4.1.2.2, counts the sign octet */
 
 #define VERSION_3 2
@@ -27,27 +32,21 @@ serial_check(const ASN1_INTEGER *serial, struct err *e)
 {
 	int len = ASN1_STRING_length(serial);
 	const uint8_t *at = ASN1_STRING_get0_data(serial);
+	char hex[SERIAL_ANY_MAX];
 
+	if (asn1_serial_hex(serial, hex, e) != 0) {
+		e->code = ERR_DENIED;
+		return -1;
+	}
 	if (ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER)
-		return err_set(e, ERR_DENIED, "its serial number is negative");
-	if (len < 1 || (len == 1 && at[0] == 0))
+		return err_set(e, ERR_DENIED, "its serial number is negative: %s", hex);
+	if (len == 1 && at[0] == 0)
 		return err_set(e, ERR_DENIED, "its serial number is zero");
 	if (len < SERIAL_OCTETS_MIN)
-		return err_set(e, ERR_DENIED, "its serial number has %d octets; fewer than %d can be guessed", len,
+		return err_set(e, ERR_DENIED, "its serial number %s has %d octets; fewer than %d can be guessed", hex, len,
 			SERIAL_OCTETS_MIN);
 	if (len + (at[0] >> 7) > SERIAL_OCTETS_MAX)
-		return err_set(e, ERR_DENIED, "its serial number is longer than %d octets", SERIAL_OCTETS_MAX);
-	return 0;
-}
-
-static int
-seconds(const ASN1_TIME *t, int64_t *out)
-{
-	struct tm tm;
-
-	if (ASN1_TIME_to_tm(t, &tm) != 1)
-		return -1;
-	*out = time_from_utc(&tm);
+		return err_set(e, ERR_DENIED, "its serial number is longer than %d octets: %s", SERIAL_OCTETS_MAX, hex);
 	return 0;
 }
 
@@ -58,8 +57,8 @@ validity_check(const LEAF *leaf, const struct ca_request *request, struct err *e
 	char limit[TIME_TEXT_MAX];
 	int64_t before = 0, after = 0;
 
-	if (seconds(leaf->tbs->validity->notBefore, &before) != 0 ||
-	    seconds(leaf->tbs->validity->notAfter, &after) != 0)
+	if (asn1_time_s(leaf->tbs->validity->notBefore, &before) != 0 ||
+	    asn1_time_s(leaf->tbs->validity->notAfter, &after) != 0)
 		return err_set(e, ERR_DENIED, "its validity is not a time");
 	if (before < spec->not_before_s) {
 		time_text(spec->not_before_s, limit);
@@ -71,25 +70,30 @@ validity_check(const LEAF *leaf, const struct ca_request *request, struct err *e
 	}
 	if (after <= before || after <= request->now_s)
 		return err_set(e, ERR_DENIED, "it has expired already");
+	if (before - request->now_s > CLOCKS_DIFFER_S) {
+		time_text(before, limit);
+		return err_set(e, ERR_DENIED, "it is not valid before %s", limit);
+	}
 	return 0;
 }
 
-/* The octets of a whole SEQUENCE; len 0 when it is something else. */
-static struct bytes
-sequence_octets(const ASN1_TYPE *any)
+/* Nobody's path holds through an issuing certificate that has ended (RFC 5280, section 6.1.3, (a)(2)). */
+static int
+issuer_validity_check(const X509 *issuer, int64_t now_s, struct err *e)
 {
-	if (any->type != V_ASN1_SEQUENCE)
-		return bytes_of(NULL, 0);
-	return bytes_of(ASN1_STRING_get0_data(any->value.sequence),
-		(size_t)ASN1_STRING_length(any->value.sequence));
+	int64_t before = 0, after = 0;
+
+	if (x509_validity(issuer, &before, &after, e) != 0)
+		return -1;
+	if (now_s < before - CLOCKS_DIFFER_S || now_s > after)
+		return err_set(e, ERR_DENIED, "the issuing certificate is not valid now");
+	return 0;
 }
 
 static int
 key_check(const LEAF *leaf, const struct ca_request *request, struct err *e)
 {
-	struct bytes found = sequence_octets(leaf->tbs->key);
-
-	if (found.len == 0 || !bytes_equal(found, request->spki))
+	if (!leaf_has_key(leaf, request->spki))
 		return err_set(e, ERR_DENIED, "it certifies another key than the one that was proven");
 	return 0;
 }
@@ -99,7 +103,7 @@ static bool
 names_issuer(const LEAF *leaf, const X509_NAME *issuer)
 {
 	CLEANUP(X509_NAME) X509_NAME *decoded = NULL;
-	struct bytes found = sequence_octets(leaf->tbs->issuer);
+	struct bytes found = leaf_octets(leaf->tbs->issuer);
 	const uint8_t *der = NULL, *p = found.at;
 	size_t len = 0;
 
@@ -213,7 +217,8 @@ leaf_check(struct bytes cert, const struct ca_request *request, X509 *issuer, co
 	if (version_check(leaf, e) != 0 || serial_check(leaf->tbs->serial, e) != 0 ||
 	    validity_check(leaf, request, e) != 0 || key_check(leaf, request, e) != 0 ||
 	    leaf_extensions_check(leaf, request, e) != 0 ||
-	    leaf_names_check(leaf, request->spec, e) != 0 || issuer_check(leaf, issuer, e) != 0)
+	    leaf_names_check(leaf, request->spec, e) != 0 || issuer_check(leaf, issuer, e) != 0 ||
+	    issuer_validity_check(issuer, request->now_s, e) != 0)
 		return -1;
 	return signature_check(leaf, issuer, verifier, e);
 }
@@ -230,10 +235,27 @@ leaf_verify(struct bytes cert, const struct ca_request *request, X509 *issuer, c
 	return result;
 }
 
+#define NOT_APPROVED "the CA's certificate is not what was approved"
+
 int
 ca_verify_issued(struct bytes cert, const struct ca_request *request, X509 *issuer, struct err *e)
 {
 	if (leaf_verify(cert, request, issuer, NULL, e) != 0)
-		return err_prefix(e, "the CA's certificate is not what was approved");
+		return err_prefix(e, NOT_APPROVED);
 	return 0;
+}
+
+int
+ca_verify_below(struct bytes cert, const struct ca_request *request, const STACK_OF(X509) *chain, struct err *e)
+{
+	struct path path = { 0 };
+	int result = ca_verify_issued(cert, request, sk_X509_value(chain, 0), e);
+
+	if (result != 0)
+		return -1;
+	result = path_open(chain, &path, e);
+	if (result == 0 && path_check_at(&path, cert, request->now_s, e) != 0)
+		result = err_prefix(e, NOT_APPROVED);
+	path_close(&path);
+	return result;
 }

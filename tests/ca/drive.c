@@ -14,7 +14,7 @@
  *
  * Settings are those of struct ca_settings (chain more than once) and what is approved: cn=, o=, ou=, sn=, dns=, uri=, ip=,
  * email= (the last four more than once), eku= dotted, lifetime= and backdate= in seconds. Prints the state, what
- * ca_verify_issued() says and the certificate; exits with 0, or 1 and "error CODE: TEXT".
+ * ca_verify_below() says and the certificate; exits with 0, or 1 and "error CODE: TEXT".
  */
 #include <pthread.h>
 #include <signal.h>
@@ -196,7 +196,8 @@ show(struct drive *d, struct ca_answer *answer, struct err *e)
 	if (answer->state != CA_ISSUED)
 		return 0;
 	printf("serial %s\n", answer->serial);
-	if (ca_verify_issued(buf_bytes(&answer->cert), &d->request, sk_X509_value(d->ops->chain(d->ca), 0), e) == 0)
+	if ((d->ops->verify != NULL ? d->ops->verify(d->ca, buf_bytes(&answer->cert), &d->request, e) :
+		ca_verify_below(buf_bytes(&answer->cert), &d->request, d->ops->chain(d->ca), e)) == 0)
 		printf("verify ok\n");
 	else
 		printf("verify %s: %s\n", err_code_name(e->code), e->text);

@@ -374,6 +374,17 @@ time(time_t *out)
 	return now.tv_sec;
 }
 
+/* The clock that nobody sets is as much later, or a minute that the test lets pass would be the wall clock's alone (issuer_settle.c). */
+int
+clock_gettime(clockid_t clock, struct timespec *out)
+{
+	int result = (int)syscall(SYS_clock_gettime, clock, out);
+
+	if (result == 0 && clock == CLOCK_BOOTTIME && later != NULL)
+		out->tv_sec += (time_t)*later;
+	return result;
+}
+
 int
 connect(int fd, const struct sockaddr *address, socklen_t len)
 {

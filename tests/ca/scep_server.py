@@ -24,12 +24,12 @@ def degenerate(certs):
 class ScepServer(Authority):
     """
     Plain HTTP. change(cert): the certificate that is given instead of the one that was made, or None. again: nothing is made,
-    and the newest of all is given.
+    and the newest of all is given. slow: nothing is made, and who asks or polls for it waits.
     """
 
     def __init__(self, tree):
         super().__init__(tree)
-        self.change, self.again, self.transactions = None, False, {}
+        self.change, self.again, self.slow, self.transactions = None, False, False, {}
         self.key = rsa.generate_private_key(65537, 2048)
         self.ra = pki.ra_cert(tree.issuing_cert, tree.issuing_key, self.key)
         owner = self
@@ -60,7 +60,9 @@ class ScepServer(Authority):
         attribute = {oid: value.native for oid, value in message.attributes.items()}
         transaction, kind = attribute[scep.TRANSACTION_ID], int(attribute[scep.MESSAGE_TYPE])
         sealed = cms.Sealed(message.content, pki.cert_der(self.ra), self.key)
-        if kind == scep.PKCS_REQ and self.again:
+        if kind == scep.PKCS_REQ and self.slow:
+            self.transactions[transaction] = None
+        elif kind == scep.PKCS_REQ and self.again:
             self.transactions[transaction] = self.issued[-1].cert
         elif kind == scep.PKCS_REQ:
             self.transactions[transaction] = self.of_request(x509.load_der_x509_csr(sealed.content))
@@ -69,20 +71,21 @@ class ScepServer(Authority):
         cert = self.transactions.get(transaction)
         if cert is not None and self.change is not None:
             cert = self.change(cert)
-        return self._reply(message.signer, transaction, attribute[scep.SENDER_NONCE], cert)
+        waits = self.slow and transaction in self.transactions and cert is None
+        return self._reply(message.signer, transaction, attribute[scep.SENDER_NONCE], cert, waits)
 
-    def _reply(self, client, transaction, nonce, cert):
+    def _reply(self, client, transaction, nonce, cert, waits):
         ra = pki.cert_der(self.ra)
         signature = cms.Signature(ra, self.key)
         signature.set(scep.MESSAGE_TYPE, pki.printable(str(scep.CERT_REP)))
         signature.set(scep.TRANSACTION_ID, pki.printable(transaction))
         signature.set(scep.SENDER_NONCE, pki.octets(os.urandom(16)))
         signature.set(scep.RECIPIENT_NONCE, pki.octets(nonce))
-        signature.set(scep.PKI_STATUS, pki.printable(scep.FAILURE if cert is None else scep.SUCCESS))
+        signature.set(scep.PKI_STATUS, pki.printable(scep.SUCCESS if cert is not None else scep.PENDING if waits else scep.FAILURE))
         content = b""
-        if cert is None:
+        if cert is None and not waits:
             signature.set(scep.FAIL_INFO, pki.printable(scep.BAD_CERT_ID))
-        else:
+        elif cert is not None:
             content = cms.Envelope(degenerate([cert]), [client]).der()
         return cms.signed_data(content, [signature], [ra])
 

@@ -343,6 +343,10 @@ ejbca_searches_that_fail_leave_it_open(void **state)
 	certify(f, api.certificate, sizeof api.certificate);
 	(void)snprintf(api.user, sizeof api.user, "gw-17-0");
 	reconcile_fails(f, "another key");
+	api.other_key = false;
+	certify(f, api.certificate, sizeof api.certificate);
+	api.standing = "{\"revoked\": true}"; /* by an operator, who found what nobody had */
+	reconcile_fails(f, "revoked there");
 }
 
 static void

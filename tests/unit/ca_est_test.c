@@ -119,6 +119,31 @@ est_waits_and_sends_the_identical_request_again(void **state)
 	error_is(f, ERR_BUG, "not the request");
 }
 
+/* An upstream that is installed anew has somebody else answering for a minute: what waits there is still there. */
+static void
+est_waits_on_when_nobody_knows_the_label(void **state)
+{
+	static const int odd[] = { 404, 405, 410, 421 };
+	struct fixture *f = *state;
+	char reference[CA_REFERENCE_MAX];
+	size_t i;
+
+	open_est(f);
+	api.wait = 1;
+	assert_int_equal(f->ops->issue(f->ca, &f->request, &f->answer, &f->e), 0);
+	(void)snprintf(reference, sizeof reference, "%s", f->answer.reference);
+	for (i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+		now_hostile(f, reply_of(odd[i], "<html>not here</html>"));
+		assert_int_equal(f->ops->poll(f->ca, &f->request, reference, &f->answer, &f->e), -1);
+		error_is(f, ERR_UPSTREAM, "it refuses");
+	}
+	now_hostile(f, reply_of(403, "no"));
+	assert_int_equal(f->ops->poll(f->ca, &f->request, reference, &f->answer, &f->e), -1);
+	error_is(f, ERR_DENIED, "it refuses");
+	assert_int_equal(f->ops->poll(f->ca, &f->request, reference, &f->answer, &f->e), 0);
+	answer_is_issued(f);
+}
+
 static void
 est_finds_what_a_lost_answer_left(void **state)
 {
@@ -239,6 +264,7 @@ main(void)
 		est_test(est_sends_the_devices_own_request_to_the_label),
 		est_test(est_takes_the_requests_certificate_from_a_chain),
 		est_test(est_waits_and_sends_the_identical_request_again),
+		est_test(est_waits_on_when_nobody_knows_the_label),
 		est_test(est_finds_what_a_lost_answer_left),
 		est_test(est_in_trouble_is_told_apart),
 		est_test(est_takes_no_certificate_of_another_key),

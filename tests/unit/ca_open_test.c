@@ -109,6 +109,12 @@ ca_open_respects_the_path_length_of_its_root(void **state)
 	cert_write(f->issuing_path, issuing, NULL);
 	cert_write(f->root_path, middle, root);
 	assert_not_opened(f, ERR_MALFORMED, "path length");
+	/* The issuing certificate has a length of one for its leaves. */
+	X509_free(issuing);
+	issuing = ca_cert_make("Test Issuing", f->issuing_key, root, f->root_key, 0);
+	cert_write(f->issuing_path, issuing, NULL);
+	cert_write(f->root_path, root, NULL);
+	assert_not_opened(f, ERR_MALFORMED, "the path length (0) of certificate \"CN=Test Root");
 	X509_free(root);
 	X509_free(middle);
 	X509_free(issuing);

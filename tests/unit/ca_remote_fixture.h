@@ -39,7 +39,7 @@ struct fixture {
 	answer_fn *service;  /* plays the API */
 	struct reply hostile; /* said instead, once, when status or raw or hang or close says so */
 	bool always_hostile;
-	char serial[SERIAL_HEX_MAX]; /* of the last certificate it made */
+	char serial[SERIAL_ANY_MAX]; /* of the last certificate it made */
 	size_t made;
 };
 
@@ -320,6 +320,22 @@ reply_of(int status, const char *body)
 	return reply;
 }
 
+/* The service is busy, and names a time or none. */
+static inline void
+issue_put_off(struct fixture *f, int status, const char *retry_after, int64_t retry_s)
+{
+	struct reply reply = reply_of(status, "{}");
+	struct ca_answer answer = { 0 };
+
+	if (retry_after != NULL)
+		(void)snprintf(reply.headers, sizeof reply.headers, "Retry-After: %s\r\n", retry_after);
+	now_hostile(f, reply);
+	assert_int_equal(f->ops->issue(f->ca, &f->request, &answer, &f->e), -1);
+	error_is(f, ERR_UPSTREAM, "busy");
+	assert_int_equal(answer.retry_s, retry_s);
+	assert_null(answer.cert.at);
+}
+
 /* A port of 127.0.0.1 where nobody listens; close() the result at the end. */
 static inline int
 refusing_url(char url[64])
@@ -353,6 +369,10 @@ hostile_answers(struct fixture *f, const char *type, int success, const char *bo
 	issue_fails(f, ERR_UPSTREAM, "503");
 	now_hostile(f, reply_of(429, "{}"));
 	issue_fails(f, ERR_UPSTREAM, "429");
+	issue_put_off(f, 429, "77", 77);
+	issue_put_off(f, 503, "78", 78);
+	issue_put_off(f, 503, NULL, 0);
+	issue_put_off(f, 408, "79", 0);
 	now_hostile(f, reply_of(400, "{}"));
 	issue_fails(f, ERR_DENIED, "400");
 	now_hostile(f, reply_of(303, ""));

@@ -2,6 +2,9 @@
 /* What connectors by HTTP share: certificates taken, statuses judged, names and numbers written. */
 #include "tests/unit/ca_remote_fixture.h"
 
+#include "est/body.h"
+#include "gateway/ca/certs_only.h"
+
 static void
 open_remote(struct fixture *f, struct remote *remote)
 {
@@ -19,6 +22,110 @@ say_nothing(struct tls_server *server, const struct seen *seen, struct reply *re
 }
 
 static void
+issued_is_unknown(struct fixture *f, struct remote *remote, const char *pem, const char *word)
+{
+	assert_int_equal(remote_issued_pem(remote, pem, &f->request, "r", &f->answer, &f->e), 0);
+	assert_int_equal(f->answer.state, CA_UNKNOWN);
+	assert_string_equal(f->answer.reference, "r");
+	assert_null(f->answer.cert.at);
+	error_is(f, ERR_UPSTREAM, word);
+}
+
+/* OpenSSL's own callback asks at the terminal for the password of an encrypted one, and waits for it. */
+static void
+remote_asks_nobody_for_a_password(void **state)
+{
+	static const char encrypted[] = "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\n"
+		"DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAAAAAAAAAAAAAAAAAAAA==\n-----END CERTIFICATE-----\n";
+	struct fixture *f = *state;
+	struct remote remote;
+	char out[4];
+
+	open_remote(f, &remote);
+	issued_is_unknown(f, &remote, encrypted, "no certificate that can be read");
+	assert_int_equal(remote_is_issuer(&remote, encrypted, &f->e), -1);
+	assert_int_equal(pem_no_password(out, sizeof out, 0, NULL), -1);
+	remote_close(&remote);
+}
+
+static void
+put_pem_der(struct fixture *f, EVP_PKEY *key, struct buf *out)
+{
+	char pem[4000];
+	BIO *in;
+	X509 *cert;
+
+	service_certify(f, key, pem, sizeof pem);
+	in = BIO_new_mem_buf(pem, -1);
+	cert = PEM_read_bio_X509(in, NULL, pem_no_password, NULL);
+	assert_int_equal(x509_to_der(cert, out, &f->e), 0);
+	X509_free(cert);
+	BIO_free(in);
+}
+
+/* ours and another's, in both orders, in DER and in BER; the CA's own beside ours is not worth a word. */
+static void
+remote_finds_the_requests_certificate_in_a_message(void **state)
+{
+	struct fixture *f = *state;
+	struct buf ours = { 0 }, other = { 0 }, own = { 0 };
+	struct remote remote;
+	int turn;
+
+	open_remote(f, &remote);
+	put_pem_der(f, f->certs.other_key, &other);
+	put_pem_der(f, f->device_key, &ours);
+	assert_int_equal(x509_to_der(sk_X509_value(remote.chain, 0), &own, &f->e), 0);
+	for (turn = 0; turn < 8; turn++) {
+		struct bytes second = turn & 4 ? buf_bytes(&own) : buf_bytes(&other);
+		struct bytes certs[2] = { turn & 1 ? second : buf_bytes(&ours), turn & 1 ? buf_bytes(&ours) : second };
+		struct buf message = { 0 }, ber = { 0 };
+
+		assert_int_equal(est_certs_encode(certs, 2, &message, &f->e), 0);
+		buf_append(&ber, "\x30\x83", 3); /* a length longer than DER's: with the NUL */
+		buf_append(&ber, message.at + 2, message.len - 2);
+		assert_int_equal(certs_only_take(&remote, turn & 2 ? buf_bytes(&ber) : buf_bytes(&message), &f->request, &f->answer,
+			&f->e), 0);
+		answer_is_issued(f);
+		ca_answer_free(&f->answer);
+		buf_free(&message);
+		buf_free(&ber);
+	}
+	buf_free(&ours);
+	buf_free(&other);
+	buf_free(&own);
+	remote_close(&remote);
+}
+
+static void
+remote_says_whose_certificate_a_message_has(void **state)
+{
+	struct fixture *f = *state;
+	struct buf other = { 0 }, own = { 0 }, message = { 0 };
+	struct remote remote;
+	struct bytes certs[2];
+
+	open_remote(f, &remote);
+	put_pem_der(f, f->certs.other_key, &other);
+	assert_int_equal(x509_to_der(sk_X509_value(remote.chain, 0), &own, &f->e), 0);
+	certs[0] = buf_bytes(&other);
+	certs[1] = buf_bytes(&own);
+	assert_int_equal(est_certs_encode(certs, 2, &message, &f->e), 0);
+	assert_int_equal(certs_only_take(&remote, buf_bytes(&message), &f->request, &f->answer, &f->e), -1);
+	error_is(f, ERR_DENIED, f->serial);
+	message.len = 0;
+	assert_int_equal(est_certs_encode(certs + 1, 1, &message, &f->e), 0);
+	assert_int_equal(certs_only_take(&remote, buf_bytes(&message), &f->request, &f->answer, &f->e), -1);
+	error_is(f, ERR_DENIED, "no certificate but its own");
+	assert_int_equal(certs_only_take(&remote, bytes_of_text("0"), &f->request, &f->answer, &f->e), 1);
+	error_is(f, ERR_UPSTREAM, "its answer");
+	buf_free(&other);
+	buf_free(&own);
+	buf_free(&message);
+	remote_close(&remote);
+}
+
+static void
 remote_takes_one_certificate_of_the_requests_key(void **state)
 {
 	struct fixture *f = *state;
@@ -30,13 +137,12 @@ remote_takes_one_certificate_of_the_requests_key(void **state)
 	service_certify(f, f->device_key, pem, sizeof pem);
 	memmove(two + strlen(pem), two, strlen(two) + 1);
 	memcpy(two, pem, strlen(pem)); /* ours first, another behind it */
-	assert_int_equal(remote_take_pem(&remote, bytes_of_text(two), &f->request, &f->answer, &f->e), 0);
+	assert_int_equal(remote_issued_pem(&remote, two, &f->request, "r", &f->answer, &f->e), 0);
 	answer_is_issued(f);
 	ca_answer_free(&f->answer);
-	assert_int_equal(remote_take_pem(&remote, bytes_of_text(two + strlen(pem)), &f->request, &f->answer, &f->e), -1);
-	error_is(f, ERR_DENIED, "another key");
-	assert_int_equal(remote_take_pem(&remote, bytes_of_text("x"), &f->request, &f->answer, &f->e), -1);
-	error_is(f, ERR_DENIED, "no PEM certificate");
+	issued_is_unknown(f, &remote, two + strlen(pem), "another key");
+	issued_is_unknown(f, &remote, "x", "no certificate that can be read");
+	issued_is_unknown(f, &remote, NULL, "no certificate that can be read");
 	assert_int_equal(remote_take_der(&remote, bytes_of_text("0\x03\x02\x01\x05"), &f->request, &f->answer, &f->e), -1);
 	error_is(f, ERR_DENIED, "no certificate");
 	assert_null(f->answer.cert.at);
@@ -53,7 +159,7 @@ remote_takes_nothing_that_is_longer_than_a_certificate(void **state)
 
 	open_remote(f, &remote);
 	service_certify(f, f->device_key, pem, sizeof pem);
-	assert_int_equal(remote_take_pem(&remote, bytes_of_text(pem), &f->request, &f->answer, &f->e), 0);
+	assert_int_equal(remote_issued_pem(&remote, pem, &f->request, "r", &f->answer, &f->e), 0);
 	buf_append_bytes(&der, buf_bytes(&f->answer.cert));
 	ca_answer_free(&f->answer);
 	assert_int_equal(remote_issued_der(&remote, buf_bytes(&der), &f->request, "r", &f->answer, &f->e), 0);
@@ -90,7 +196,7 @@ remote_statuses_have_three_meanings(void **state)
 		f->e = (struct err){ 0 };
 		assert_int_equal(remote_status(&remote, &answer, "words\n" , &retry_s, &f->e), rows[i].result);
 		error_is(f, rows[i].code, "");
-		assert_int_equal(retry_s, 9);
+		assert_int_equal(retry_s, rows[i].status == 429 || rows[i].status == 503 ? 9 : 0);
 		assert_null(strchr(f->e.text, '\n'));
 		(void)remote_status(&remote, &answer, "it said " SECRET " indeed", &retry_s, &f->e);
 		error_is(f, rows[i].code, "");
@@ -162,20 +268,85 @@ remote_calls_know_whether_anything_was_sent(void **state)
 	(void)close(taken);
 }
 
+/* A certificate of the request's key, signed by the CA, with this serial number, as PEM. */
+static void
+certify_with_serial(struct fixture *f, const uint8_t *octets, int len, bool negative, char *out, size_t size)
+{
+	X509 *cert = cert_make(&(struct cert_wish){ .cn = SUBJECT, .days = 5 }, f->device_key, f->issuing, f->issuing_key);
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *at = NULL;
+	long n;
+
+	assert_int_equal(ASN1_STRING_set(X509_get_serialNumber(cert), octets, len), 1);
+	if (negative)
+		X509_get_serialNumber(cert)->type = V_ASN1_NEG_INTEGER;
+	assert_true(X509_sign(cert, f->issuing_key, EVP_sha256()) > 0);
+	assert_int_equal(PEM_write_bio_X509(bio, cert), 1);
+	n = BIO_get_mem_data(bio, &at);
+	assert_true(n > 0 && (size_t)n < size);
+	memcpy(out, at, (size_t)n);
+	out[n] = '\0';
+	BIO_free(bio);
+	X509_free(cert);
+}
+
+/* Whoever judges it refuses it; but it exists, and can be named and revoked. */
+static void
+remote_takes_certificates_with_odd_serial_numbers(void **state)
+{
+	static const uint8_t octets[65] = { 0x7f, 1, 2, 3 };
+	static const struct {
+		int len;
+		bool negative;
+		const char *begins;
+	} cases[] = { { 24, false, "7f010203" }, { 64, false, "7f010203" }, { 16, true, "-7f010203" }, { 64, true, "-7f010203" } };
+	struct fixture *f = *state;
+	struct remote remote;
+	char pem[4000];
+	size_t i;
+
+	open_remote(f, &remote);
+	for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		certify_with_serial(f, octets, cases[i].len, cases[i].negative, pem, sizeof pem);
+		assert_int_equal(remote_issued_pem(&remote, pem, &f->request, "r", &f->answer, &f->e), 0);
+		assert_int_equal(f->answer.state, CA_ISSUED);
+		assert_int_equal(strlen(f->answer.serial), 2 * cases[i].len + cases[i].negative);
+		assert_memory_equal(f->answer.serial, cases[i].begins, strlen(cases[i].begins));
+		ca_answer_free(&f->answer);
+	}
+	certify_with_serial(f, octets + 10, 1, false, pem, sizeof pem);
+	assert_int_equal(remote_issued_pem(&remote, pem, &f->request, "r", &f->answer, &f->e), 0);
+	assert_string_equal(f->answer.serial, "00");
+	ca_answer_free(&f->answer);
+	certify_with_serial(f, octets, 65, false, pem, sizeof pem);
+	issued_is_unknown(f, &remote, pem, "65 octets: 7f01020300000000000000000000000000000000...");
+	remote_close(&remote);
+}
+
 static void
 remote_serials_are_decimal_too(void **state)
 {
 	struct fixture *f = *state;
-	char out[REMOTE_DECIMAL_MAX];
+	char out[REMOTE_DECIMAL_MAX], hex[130];
 
 	assert_int_equal(remote_serial_decimal("ff", out, &f->e), 0);
 	assert_string_equal(out, "255");
 	assert_int_equal(remote_serial_decimal("7fffffffffffffffffffffffffffffffffffffff", out, &f->e), 0);
 	assert_string_equal(out, "730750818665451459101842416358141509827966271487");
 	assert_int_equal(remote_serial_decimal("", out, &f->e), -1);
-	assert_int_equal(remote_serial_decimal("-1", out, &f->e), -1);
+	assert_int_equal(remote_serial_decimal("-", out, &f->e), -1);
+	assert_int_equal(remote_serial_decimal("--1", out, &f->e), -1);
 	assert_int_equal(remote_serial_decimal("1g", out, &f->e), -1);
-	assert_int_equal(remote_serial_decimal("0123456789012345678901234567890123456789ff", out, &f->e), -1);
+	/* What no certificate should have, and some do; 64 octets have 155 digits. */
+	assert_int_equal(remote_serial_decimal("-1ff", out, &f->e), 0);
+	assert_string_equal(out, "-511");
+	memset(hex, 'f', sizeof hex);
+	hex[128] = '\0';
+	assert_int_equal(remote_serial_decimal(hex, out, &f->e), 0);
+	assert_int_equal(strlen(out), 155);
+	hex[128] = 'f';
+	hex[129] = '\0';
+	assert_int_equal(remote_serial_decimal(hex, out, &f->e), -1);
 	assert_int_equal(f->e.code, ERR_MALFORMED);
 }
 
@@ -286,9 +457,13 @@ main(void)
 		cmocka_unit_test(remote_holds_are_for_those_that_can_release),
 		test(remote_takes_one_certificate_of_the_requests_key),
 		test(remote_takes_nothing_that_is_longer_than_a_certificate),
+		test(remote_asks_nobody_for_a_password),
+		test(remote_finds_the_requests_certificate_in_a_message),
+		test(remote_says_whose_certificate_a_message_has),
 		test(remote_statuses_have_three_meanings),
 		test(remote_believes_a_503_unless_the_service_had_the_request),
 		test(remote_calls_know_whether_anything_was_sent),
+		test(remote_takes_certificates_with_odd_serial_numbers),
 		test(remote_serials_are_decimal_too),
 		test(remote_names_are_written_as_the_apis_want_them),
 		test(remote_opens_only_what_is_whole),

@@ -76,6 +76,10 @@ std_hostile(struct fixture *f, const char *type, const char *media)
 	issue_fails(f, ERR_UPSTREAM, "503");
 	now_hostile(f, reply_of(429, "{}"));
 	issue_fails(f, ERR_UPSTREAM, "429");
+	issue_put_off(f, 429, "77", 77);
+	issue_put_off(f, 503, "78", 78);
+	issue_put_off(f, 503, NULL, 0);
+	issue_put_off(f, 408, "79", 0);
 	now_hostile(f, reply_of(400, "{}"));
 	issue_fails(f, ERR_DENIED, "400");
 	now_hostile(f, reply_of(303, ""));

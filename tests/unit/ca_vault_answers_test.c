@@ -2,6 +2,8 @@
 /* The connector to Vault: what a real one (make test-peers) answers where its documentation says little. */
 #include "tests/unit/ca_remote_fixture.h"
 
+#include <openssl/ui.h>
+
 #define ROLE_PATH "/v1/pki/sign/device"
 
 static struct {
@@ -162,6 +164,37 @@ vault_that_lets_nobody_in_now_is_not_told_as_a_wrong_secret(void **state)
 	issue_fails(f, ERR_UPSTREAM, "check user and secret_file");
 }
 
+static int asked;
+
+static int
+ask(UI *ui)
+{
+	(void)ui;
+	asked++;
+	return 0;
+}
+
+/* OpenSSL would ask for it at the terminal, or at stdin, past every deadline and with signal handlers of its own. */
+static void
+vault_that_answers_with_an_encrypted_certificate_is_not_waited_for(void **state)
+{
+	static const char pem[] = "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\n"
+		"DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nMIIBAAAA\n-----END CERTIFICATE-----\n";
+	UI_METHOD *terminal = UI_create_method("a terminal");
+	struct fixture *f = *state;
+	struct reply reply = { 0 };
+
+	assert_non_null(terminal);
+	assert_int_equal(UI_method_set_opener(terminal, ask), 0);
+	UI_set_default_method(terminal);
+	reply_json(&reply, 200, json_pack("{s:{s:s}}", "data", "certificate", pem));
+	now_hostile(f, reply);
+	issue_unknown(f, "no certificate that can be read");
+	UI_set_default_method(UI_OpenSSL());
+	UI_destroy_method(terminal);
+	assert_int_equal(asked, 0);
+}
+
 int
 main(void)
 {
@@ -172,6 +205,7 @@ main(void)
 		vault_test(vault_standby_that_may_have_passed_it_on_leaves_it_unknown),
 		vault_test(vault_revokes_what_it_has_not_stored_by_the_certificate),
 		vault_test(vault_that_lets_nobody_in_now_is_not_told_as_a_wrong_secret),
+		vault_test(vault_that_answers_with_an_encrypted_certificate_is_not_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,6 +218,20 @@ vault_logs_in_once_and_keeps_the_token(void **state)
 	assert_string_equal(api.secret, SECRET);
 }
 
+/* A token of a login is in no file, and one that answers in the middle may repeat what it was sent. */
+static void
+vault_shows_no_token_that_the_service_repeats(void **state)
+{
+	struct fixture *f = *state;
+	struct reply echo = { 0 };
+
+	open_vault(f, "approle");
+	issue_ok(f);
+	reply_json(&echo, 400, json_pack("{s:[s]}", "errors", "bad header X-Vault-Token: token-1, and token-1"));
+	now_hostile(f, echo);
+	issue_fails(f, ERR_DENIED, "bad header X-Vault-Token: *******, and *******");
+}
+
 static void
 vault_logs_in_again_when_the_token_was_revoked_there(void **state)
 {
@@ -407,6 +421,11 @@ vault_revokes_by_serial_in_pairs(void **state)
 	now_hostile(f, reply_of(400, "{\"errors\":[\"certificate with serial 0a not found\"]}"));
 	assert_int_equal(f->ops->revoke(f->ca, "0a", bytes_of(NULL, 0), 0, NOW_S, &f->e), -1);
 	error_is(f, ERR_DENIED, "not found");
+	assert_int_equal(f->ops->revoke(f->ca, "-7f01", bytes_of(NULL, 0), 1, NOW_S, &f->e), -1);
+	error_is(f, ERR_DENIED, "no negative serial numbers");
+	assert_int_equal(f->ops->revoke(f->ca, "-7f01", bytes_of_text("cert"), 1, NOW_S, &f->e), 0);
+	assert_string_equal(member(api.last, "serial_number"), "(none)");
+	assert_string_not_equal(member(api.last, "certificate"), "(none)");
 }
 
 static void
@@ -471,6 +490,7 @@ main(void)
 		vault_test(vault_reads_a_token_that_an_agent_wrote_anew),
 		vault_test(vault_reads_a_credential_anew),
 		vault_test(vault_logs_in_once_and_keeps_the_token),
+		vault_test(vault_shows_no_token_that_the_service_repeats),
 		vault_test(vault_logs_in_again_when_the_token_was_revoked_there),
 		vault_test(vault_renews_a_token_before_its_lease_ends),
 		vault_test(vault_logs_in_when_a_token_cannot_be_renewed_or_has_ended),

@@ -65,6 +65,66 @@ ca_verify_refuses_other_extended_key_usages(void **state)
 }
 
 static void
+ca_verify_refuses_an_extended_key_usage_twice(void **state)
+{
+	struct fixture *f = *state;
+	X509 *cert = good(f);
+
+	ext_swap(cert, NID_ext_key_usage, "extendedKeyUsage", "clientAuth,serverAuth,clientAuth");
+	assert_refused(f, cert, "extended key usage 1.3.6.1.5.5.7.3.2 stands there twice");
+}
+
+/* CAs put them into an order of their own, most often the reverse. */
+static void
+ca_verify_takes_the_rdns_in_any_order(void **state)
+{
+	struct fixture *f = *state;
+	X509 *cert = good(f);
+	X509_NAME *name = X509_get_subject_name(cert);
+	X509_NAME_ENTRY *entry = X509_NAME_delete_entry(name, 0);
+
+	assert_int_equal(X509_NAME_add_entry(name, entry, -1, 0), 1);
+	X509_NAME_ENTRY_free(entry);
+	assert_accepted(f, cert);
+}
+
+static void
+ca_verify_refuses_two_attributes_in_one_rdn(void **state)
+{
+	struct fixture *f = *state;
+	X509 *cert = good(f);
+	X509_NAME *name = X509_get_subject_name(cert);
+	X509_NAME_ENTRY *entry = X509_NAME_delete_entry(name, 0);
+
+	assert_int_equal(X509_NAME_add_entry(name, entry, 1, 1), 1); /* to the one that is there */
+	X509_NAME_ENTRY_free(entry);
+	assert_int_equal(X509_NAME_entry_count(name), 4);
+	assert_refused(f, cert, "in one RDN");
+}
+
+static void
+ca_verify_refuses_a_name_more_often_than_approved(void **state)
+{
+	struct fixture *f = *state;
+	X509 *cert = good(f);
+
+	ext_swap(cert, NID_subject_alt_name, "subjectAltName", GOOD_SAN ",DNS:RTR-7.example.net");
+	assert_refused(f, cert, "\"RTR-7.example.net\" (kind 2) stands there twice");
+	cert = good(f);
+	ext_swap(cert, NID_subject_alt_name, "subjectAltName", GOOD_SAN ",IP:192.0.2.7");
+	assert_refused(f, cert, "(kind 7) stands there twice");
+	/* As the request may have it; a CA may leave one out. */
+	f->spec.sans[f->spec.san_count++] = f->spec.sans[0];
+	cert = good(f);
+	ext_swap(cert, NID_subject_alt_name, "subjectAltName", GOOD_SAN ",DNS:RTR-7.example.net");
+	assert_accepted(f, cert);
+	assert_accepted(f, good(f));
+	cert = good(f);
+	ext_swap(cert, NID_subject_alt_name, "subjectAltName", GOOD_SAN ",DNS:RTR-7.example.net,DNS:rtr-7.example.net");
+	assert_refused(f, cert, "stands there twice");
+}
+
+static void
 ca_verify_refuses_other_subjects(void **state)
 {
 	struct fixture *f = *state;
@@ -162,6 +222,10 @@ main(void)
 		TEST(ca_verify_refuses_ca_certificates),
 		TEST(ca_verify_refuses_other_key_usages),
 		TEST(ca_verify_refuses_other_extended_key_usages),
+		TEST(ca_verify_refuses_an_extended_key_usage_twice),
+		TEST(ca_verify_takes_the_rdns_in_any_order),
+		TEST(ca_verify_refuses_two_attributes_in_one_rdn),
+		TEST(ca_verify_refuses_a_name_more_often_than_approved),
 		TEST(ca_verify_refuses_other_subjects),
 		TEST(ca_verify_refuses_other_alternative_names),
 		TEST(ca_verify_refuses_a_name_with_a_nul_in_it),

@@ -219,7 +219,7 @@ ca_verify_refuses_unique_identifiers(void **state)
 static void
 ca_verify_refuses_bad_serial_numbers(void **state)
 {
-	uint8_t octets[21] = { 0x7f, 1 };
+	uint8_t octets[65] = { 0x7f, 1 };
 	struct fixture *f = *state;
 	X509 *cert = good(f);
 
@@ -228,21 +228,40 @@ ca_verify_refuses_bad_serial_numbers(void **state)
 	cert = good(f);
 	serial_put(cert, octets, 16);
 	X509_get_serialNumber(cert)->type = V_ASN1_NEG_INTEGER;
-	assert_refused(f, cert, "serial number is negative");
+	assert_refused(f, cert, "serial number is negative: -7f010000");
 	cert = good(f);
-	serial_put(cert, octets, 7);
-	assert_refused(f, cert, "7 octets; fewer than 8");
+	serial_put(cert, octets, 5);
+	assert_refused(f, cert, "7f01000000 has 5 octets; fewer than 6");
 	cert = good(f);
 	serial_put(cert, octets, 21);
-	assert_refused(f, cert, "longer than 20");
+	assert_refused(f, cert, "longer than 20 octets: 7f010000");
 	octets[0] = 0x80;
 	cert = good(f);
 	serial_put(cert, octets, 20); /* needs a sign octet, the 21st */
-	assert_refused(f, cert, "longer than 20");
+	assert_refused(f, cert, "longer than 20 octets: 80010000");
 	octets[0] = 0x7f;
+	cert = good(f);
+	serial_put(cert, octets, 65);
+	assert_refused(f, cert, "65 octets: 7f01000000000000000000000000000000000000...");
 	cert = good(f);
 	serial_put(cert, octets, 20);
 	assert_accepted(f, cert);
+}
+
+/* CA/Browser Forum: "at least 64 bits of output from a CSPRNG", which may begin with zeros, and with a one, which takes a ninth octet. */
+static void
+ca_verify_accepts_all_but_few_of_random_64_bit_serial_numbers(void **state)
+{
+	static const uint8_t random[] = { 0xff, 0xed, 0xcb, 0xa9, 0x87, 0x65, 0x43, 0x21 };
+	struct fixture *f = *state;
+	int zeros;
+
+	for (zeros = 0; zeros <= 2; zeros++) {
+		X509 *cert = good(f);
+
+		serial_put(cert, random + zeros, (int)sizeof random - zeros);
+		assert_accepted(f, cert);
+	}
 }
 
 static void
@@ -259,6 +278,75 @@ ca_verify_refuses_more_time_than_approved(void **state)
 	cert = good(f);
 	assert_non_null(ASN1_TIME_set(X509_getm_notAfter(cert), NOW_S));
 	assert_refused(f, cert, "expired already");
+}
+
+static void
+ca_verify_refuses_what_is_not_valid_yet(void **state)
+{
+	struct fixture *f = *state;
+	X509 *cert = good(f);
+
+	assert_non_null(ASN1_TIME_set(X509_getm_notBefore(cert), NOW_S + 300));
+	assert_accepted(f, cert); /* its clock is ahead of ours */
+	cert = good(f);
+	assert_non_null(ASN1_TIME_set(X509_getm_notBefore(cert), NOW_S + 301));
+	assert_refused(f, cert, "not valid before");
+}
+
+static void
+ca_verify_refuses_whatever_an_expired_issuer_signed(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_non_null(ASN1_TIME_set(X509_getm_notAfter(f->issuing), NOW_S - 1));
+	assert_true(X509_sign(f->issuing, f->root_key, EVP_sha256()) > 0);
+	assert_refused(f, good(f), "issuing certificate is not valid now");
+}
+
+/* The SAN as approved, and behind it, in the same OCTET STRING, one that other readers may find. */
+static void
+ca_verify_refuses_octets_behind_an_extension(void **state)
+{
+	static const int kinds[] = { NID_subject_alt_name, NID_key_usage, NID_ext_key_usage, NID_basic_constraints };
+	static const uint8_t more[] = { 0x30, 0x06, 0x82, 0x04, 'e', 'v', 'i', 'l' };
+	struct fixture *f = *state;
+	size_t i;
+
+	for (i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+		X509 *cert = good(f);
+		X509_EXTENSION *extension = X509_get_ext(cert, X509_get_ext_by_NID(cert, kinds[i], -1));
+		ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_dup(X509_EXTENSION_get_data(extension));
+		CLEANUP(buf) struct buf octets = { 0 };
+
+		buf_append(&octets, ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
+		buf_append(&octets, more, sizeof more);
+		assert_int_equal(ASN1_OCTET_STRING_set(value, octets.at, (int)octets.len), 1);
+		assert_int_equal(X509_EXTENSION_set_data(extension, value), 1);
+		ASN1_OCTET_STRING_free(value);
+		assert_refused(f, cert, "octets after it");
+	}
+}
+
+static void
+ca_verify_refuses_names_and_usages_by_other_extensions(void **state)
+{
+	struct fixture *f = *state;
+	X509 *cert = good(f);
+
+	ext_add(cert, "1.3.6.1.4.1.311.21.10", "DER:300c300a06082b06010505070303"); /* codeSigning, to Windows */
+	assert_refused(f, cert, "application policy 1.3.6.1.5.5.7.3.3 was not approved");
+	cert = good(f);
+	ext_add(cert, "1.3.6.1.4.1.311.21.10", "DER:300c300a06082b060105050703020500"); /* and something behind it */
+	assert_refused(f, cert, "cannot be read");
+	cert = good(f);
+	ext_add(cert, "1.3.6.1.4.1.311.21.10", "DER:300c300a06082b06010505070302"); /* ADCS repeats what is in the EKU */
+	assert_accepted(f, cert);
+	cert = good(f);
+	ext_add(cert, "1.3.6.1.4.1.311.25.2", "DER:3010a00e060a2b0601040182371902010400");
+	assert_refused(f, cert, "a name or a usage that was not approved");
+	cert = good(f);
+	ext_add(cert, "nsCertType", "sslCA");
+	assert_refused(f, cert, "a name or a usage that was not approved");
 }
 
 static void
@@ -298,7 +386,12 @@ main(void)
 		TEST(ca_verify_refuses_versions_before_3),
 		TEST(ca_verify_refuses_unique_identifiers),
 		TEST(ca_verify_refuses_bad_serial_numbers),
+		TEST(ca_verify_accepts_all_but_few_of_random_64_bit_serial_numbers),
 		TEST(ca_verify_refuses_more_time_than_approved),
+		TEST(ca_verify_refuses_what_is_not_valid_yet),
+		TEST(ca_verify_refuses_whatever_an_expired_issuer_signed),
+		TEST(ca_verify_refuses_octets_behind_an_extension),
+		TEST(ca_verify_refuses_names_and_usages_by_other_extensions),
 		TEST(ca_verify_refuses_octets_that_are_no_certificate),
 	};
 
