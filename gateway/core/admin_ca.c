@@ -6,8 +6,7 @@
 #include <unistd.h>
 
 #include "gateway/core/admin_json.h"
-#include "gateway/core/issuer.h"
-#include "gateway/core/rule_limits.h"
+#include "gateway/core/issuer_resolve.h"
 
 static json_t *
 json_of_intent(const struct intent_row *row)
@@ -72,14 +71,11 @@ static int
 resolve_failed(struct admin_call *call, const struct intent_row *row, bool *done, struct err *e)
 {
 	struct world *world = world_get();
-	struct rule_limits_key key = { .asset = row->asset_tag, .label = row->label, .csr_sha256 = row->csr_sha256 };
 	struct intent_end end = { .id = row->id, .to = INTENT_FAILED, .reason = "ca.resolved",
 		.sentence = admin_text_or(call, "reason", "an operator gave it up"), .actor = call->actor,
 		.policy_version = world->config->version, .audit = "ca.resolved", .now_s = call->now_s };
-	int result = call->gateway->store_ops->intents->end(call->gateway->store, &end, done, e);
+	int result = issuer_give_up(call->gateway, world, row, &end, done, e);
 
-	if (result == 0 && *done)
-		rule_limits_settle(call->gateway->rule_limits, &key, false);
 	world_put(world);
 	return result;
 }
@@ -181,13 +177,13 @@ json_of_ca(struct admin_call *call, const struct snapshot *s, const struct confi
 
 	if ((elsewhere || config->type[0] == '\0') && s->ops->intents->counts(s->read, config->name, &counts, &e) != 0)
 		counts = (struct intent_counts){ 0 };
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "ca", config->name, "type", config->type, "url",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ca", config->name, "type", config->type, "url",
 		config->url, "breaker", elsewhere ? guard_state_name(guard) : "", "group", config->group, "failover",
 		json_of_failover(config), "open",
 		(json_int_t)(counts.in_state[INTENT_OPEN] + counts.in_state[INTENT_SENT]), "waiting",
 		(json_int_t)counts.in_state[INTENT_WAITING], "unknown", (json_int_t)counts.in_state[INTENT_UNKNOWN],
-		"revocations", (json_int_t)counts.revocations, "holds", (json_int_t)(counts.holds + counts.releases), "unheld",
-		(json_int_t)counts.unheld);
+		"revocations", (json_int_t)counts.revocations, "holds", (json_int_t)(counts.holds + counts.releases), "refused",
+		(json_int_t)counts.refused, "unheld", (json_int_t)counts.unheld);
 }
 
 struct listing {

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/ossl.h"
 
@@ -14,6 +15,9 @@ struct ca_guard {
 	int64_t credit, credit_s; /* in sixtieths of a certificate, so that a second's share is whole; as of when */
 	enum guard_state state;
 	int failures;             /* in a row */
+	bool lost[GUARD_LATEST];  /* a ring: which of the latest calls brought no answer; false where there was none yet */
+	int next, lost_count;     /* the oldest of them; how many are true */
+	bool flaky;               /* it opened for the share: some answer, and what was asked before is no news */
 	int64_t rounds;           /* how often it opened since it was closed */
 	int64_t open_until_s;
 };
@@ -128,8 +132,37 @@ static void
 open_breaker(struct ca_guard *guard, int64_t now_s)
 {
 	guard->state = GUARD_OPEN;
+	guard->flaky = guard->failures < GUARD_FAILURES;
 	guard->rounds++;
 	guard->open_until_s = now_s + backoff_s(GUARD_BACKOFF_S, guard->rounds, GUARD_BACKOFF_MAX_S);
+}
+
+/* Under lock. */
+static bool
+is_down(const struct ca_guard *guard)
+{
+	return guard->failures >= GUARD_FAILURES || guard->lost_count >= GUARD_LOST;
+}
+
+/* Under lock. Its oldest makes room. */
+static void
+note(struct ca_guard *guard, bool lost)
+{
+	guard->lost_count += (int)lost - (int)guard->lost[guard->next];
+	guard->lost[guard->next] = lost;
+	guard->next = (guard->next + 1) % GUARD_LATEST;
+}
+
+/* Under lock. true: it was not closed, and is now. The share begins anew: the calls before say nothing of a CA that is back. */
+static bool
+close_breaker(struct ca_guard *guard)
+{
+	if (guard->state == GUARD_CLOSED || (guard->state == GUARD_OPEN && guard->flaky))
+		return false;
+	guard->state = GUARD_CLOSED;
+	memset(guard->lost, 0, sizeof guard->lost);
+	guard->lost_count = 0;
+	return true;
 }
 
 bool
@@ -141,19 +174,20 @@ ca_guard_leave(struct ca_guard *guard, enum guard_call call, int64_t now_s)
 	guard->calls--;
 	switch (call) {
 	case GUARD_ANSWERED:
-		back = guard->state != GUARD_CLOSED;
-		guard->state = GUARD_CLOSED;
+		back = close_breaker(guard);
+		note(guard, false);
 		guard->failures = 0;
-		guard->rounds = 0;
+		if (guard->state == GUARD_CLOSED)
+			guard->rounds = 0;
 		break;
 	case GUARD_REACHED:
-		back = guard->state != GUARD_CLOSED;
-		guard->state = GUARD_CLOSED;
+		back = close_breaker(guard);
 		guard->failures = back ? GUARD_FAILURES - 1 : guard->failures;
 		break;
 	case GUARD_FAILED:
 		guard->failures++;
-		if (guard->state == GUARD_HALF_OPEN || (guard->state == GUARD_CLOSED && guard->failures >= GUARD_FAILURES))
+		note(guard, true);
+		if (guard->state == GUARD_HALF_OPEN || (guard->state == GUARD_CLOSED && is_down(guard)))
 			open_breaker(guard, now_s);
 		break;
 	case GUARD_GIVEN_BACK:

@@ -1,9 +1,10 @@
 /*
  * ca_guard.h - how much a CA elsewhere is called: a circuit breaker, a cap on calls, a budget of certificates.
  *
- * The breaker opens when `failures` calls in a row brought no answer. While it is open nobody calls; after a jittered time that
- * doubles each round, one call is let through (half-open), and its outcome closes or opens it. A refusal is an
- * answer. The budget is a token bucket: a wave of renewals comes to the CA at its own pace.
+ * The breaker opens when GUARD_FAILURES calls in a row brought no answer, or GUARD_LOST of the latest GUARD_LATEST: a CA that answers
+ * now and then would never fail often enough in a row, and each answer that is lost may be an operator's work. While it is open nobody
+ * calls; after a jittered time that doubles each round, one call is let through (half-open), and its outcome closes or opens it. Closed,
+ * the share is counted from nothing. A refusal is an answer. The budget is a token bucket: a wave of renewals comes to the CA at its own pace.
  *
  * Every function may be called from any thread. Times are seconds since 1970.
  */
@@ -16,6 +17,8 @@
 #include "base/err.h"
 
 #define GUARD_FAILURES   5   /* in a row open the breaker */
+#define GUARD_LATEST     20  /* calls are remembered */
+#define GUARD_LOST       10  /* of these without an answer open it, too, in whatever order */
 #define GUARD_BACKOFF_S  5   /* the first time; then twice as long each round */
 #define GUARD_BACKOFF_MAX_S 300
 #define GUARD_BURST_S    6   /* the bucket holds what comes in this time, and at least one */

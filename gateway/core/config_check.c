@@ -3,10 +3,13 @@
  */
 #include <string.h>
 
+#include <openssl/x509v3.h>
+
 #include "est/csrattrs.h"
 #include "est/path.h"
 #include "gateway/ca/ca.h"
 #include "gateway/core/config_reader.h"
+#include "gateway/core/log.h"
 #include "gateway/store/store.h"
 
 /* The name of entry i of a list section: the first row of each is its name. */
@@ -125,7 +128,25 @@ static void
 check_url(struct config_reader *r, size_t i, const char *key, const char *url)
 {
 	if (url[0] != '\0' && !config_is_url(url))
-		config_complain(r, SECTION_CAS, i, key, "\"%.80s\" is not an http or https URL", url);
+		config_complain(r, SECTION_CAS, i, key, "it is not an http or https URL"); /* not repeated: a password may be in it */
+}
+
+/*
+ * RFC 7030, section 3.7: "If the client's certificate was issued by the EST CA, and it includes the id-kp-cmcRA [RFC6402] extended key
+ * usage extension, then the client is a Registration Authority". Not every server asks for that, so it is no mistake. A file that
+ * cannot be read is one, and is reported where the CA is opened.
+ */
+static void
+warn_of_no_registrar(const struct config_reader *r, const struct config_ca *ca)
+{
+	CLEANUP(x509_stack) STACK_OF(X509) *certs = NULL;
+	struct err e;
+
+	if (r->text_alone || strcmp(ca->type, "est") != 0 || ca->user[0] != '\0' || ca->client_cert[0] == '\0' ||
+	    x509_load_file(ca->client_cert, &certs, &e) != 0 || x509_has_usage(sk_X509_value(certs, 0), OID_CMC_RA))
+		return;
+	log_text(LOG_LEVEL_WARN, "config", "cas \"%s\": client_cert: %s lacks the extended key usage id-kp-cmcRA, by which an EST server "
+		"knows who may ask for others: this one may refuse every device", ca->name, ca->client_cert);
 }
 
 /* What the connector itself needs it says when it is opened (config_files.c). */
@@ -148,6 +169,7 @@ check_elsewhere(struct config_reader *r, size_t i, const struct config_ca *ca)
 	check_url(r, i, "url", ca->url);
 	if ((ca->client_cert[0] == '\0') != (ca->client_key[0] == '\0'))
 		config_complain(r, SECTION_CAS, i, "client_cert", "client_cert and client_key go together");
+	warn_of_no_registrar(r, ca);
 }
 
 /* The key would be gone with a lost answer while its certificate is being made elsewhere. */

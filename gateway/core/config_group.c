@@ -12,6 +12,8 @@
 #include "gateway/core/config_reader.h"
 #include "gateway/core/world_parts.h"
 
+#define COAP_LEAF_ROOM 8192 /* octets of an issued certificate, in an answer with others */
+
 static bool
 is_elsewhere(const struct config_ca *ca)
 {
@@ -217,6 +219,63 @@ check_twins(struct config_reader *r, const struct files *files, size_t i)
 	}
 }
 
+/* Into *len, how many octets a message with these certificates has; false: there is none, or too many for one. */
+static bool
+measure(const STACK_OF(X509) *certs, size_t *len)
+{
+	CLEANUP(buf) struct buf message = { 0 };
+	struct err e;
+
+	if (certs == NULL || sk_X509_num(certs) < 1 || sk_X509_num(certs) > EST_CERTS_MAX ||
+	    world_certs_encode(certs, &message, &e) != 0)
+		return false;
+	*len = message.len;
+	return true;
+}
+
+/* Who is sent the chain of an issuer along with a certificate gets that of whichever CA of the group issued it. */
+static size_t
+longest_chain(const struct config *config, const struct files *files, size_t i)
+{
+	size_t longest = 0, len, k;
+
+	for (k = 0; k < config->ca_count; k++) {
+		if (!same_group(&config->cas[i], &config->cas[k]))
+			continue;
+		if (measure(files[k].chain, &len) && len > longest)
+			longest = len;
+		if (measure(files[k].next, &len) && len > longest)
+			longest = len;
+	}
+	return longest;
+}
+
+/* Of labels that speak CoAP, where an answer that is too long is none: the device would hear of an internal error, and nothing else. */
+static void
+check_coap_size(struct config_reader *r, const struct files *files, size_t i, const STACK_OF(X509) *all)
+{
+	const struct config *config = r->config;
+	size_t len = 0, chain, k;
+
+	if (!measure(all, &len))
+		return;
+	for (k = 0; k < config->label_count; k++) {
+		const struct config_label *label = &config->labels[k];
+
+		if ((label->protocols & PROTOCOL_COAP) == 0 || strcmp(label->ca, config->cas[i].name) != 0)
+			continue;
+		chain = label->include_chain ? longest_chain(config, files, i) : 0;
+		if (len > CONFIG_COAP_ANSWER_MAX)
+			config_complain(r, SECTION_LABELS, k, "protocols", "over \"coap\" /crts would be %zu octets of CA certificates, and an "
+				"answer has at most %d: take some out of the chain and cross of the group of CA \"%s\", or \"coap\" out "
+				"of this label", len, CONFIG_COAP_ANSWER_MAX, label->ca);
+		else if (chain + COAP_LEAF_ROOM > CONFIG_COAP_ANSWER_MAX)
+			config_complain(r, SECTION_LABELS, k, "include_chain", "over \"coap\" a certificate and %zu octets of its "
+				"issuers are too much for an answer of %d: devices get these by /crts; set it to false", chain,
+				CONFIG_COAP_ANSWER_MAX);
+	}
+}
+
 /* /cacerts is one message, and clients of small devices have an end, too. */
 static void
 check_count(struct config_reader *r, const struct files *files, size_t i)
@@ -233,6 +292,8 @@ check_count(struct config_reader *r, const struct files *files, size_t i)
 	else if (sk_X509_num(all) > EST_CERTS_MAX)
 		config_complain(r, SECTION_CAS, i, "chain", "its devices would get %d CA certificates, and at most %d are "
 			"possible: take some out of the chain and cross of its group", sk_X509_num(all), EST_CERTS_MAX);
+	else
+		check_coap_size(r, files, i, all);
 	sk_X509_free(all);
 	free(certs);
 }

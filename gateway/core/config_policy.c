@@ -146,8 +146,7 @@ check_ear(struct config_reader *r, size_t i)
 	const struct config_attester *attester = &r->config->attesters[i];
 
 	if (attester->url[0] != '\0' && (!config_is_url(attester->url) || strncmp(attester->url, "https://", 8) != 0))
-		config_complain(r, SECTION_ATTESTERS, i, "url", "\"%.80s\" is not an https URL; evidence is sent there",
-			attester->url);
+		config_complain(r, SECTION_ATTESTERS, i, "url", "it is not an https URL; evidence is sent there");
 	if (attester->statement_type[0] != '\0' && !is_dotted(attester->statement_type))
 		config_complain(r, SECTION_ATTESTERS, i, "statement_type", "\"%.60s\" is not an object identifier like "
 			"\"1.3.6.1.4.1.99999.1\"", attester->statement_type);

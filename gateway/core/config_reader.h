@@ -14,6 +14,7 @@
 #include "gateway/core/config_table.h"
 
 #define CONFIG_WHERE_MAX 256
+#define CONFIG_COAP_ANSWER_MAX 65536 /* octets; coap/coaps.h has it as COAPS_BODY_MAX, and is none of this folder's */
 
 struct config_reader {
 	struct config *config;

@@ -78,7 +78,7 @@ static void
 check_https(struct config_reader *r, size_t i, const char *key, const char *url)
 {
 	if (url[0] != '\0' && (!config_is_url(url) || strncmp(url, "https://", 8) != 0))
-		config_complain(r, SECTION_MDMS, i, key, "\"%.80s\" is not an https URL; challenges are sent there", url);
+		config_complain(r, SECTION_MDMS, i, key, "it is not an https URL; challenges are sent there");
 }
 
 static void

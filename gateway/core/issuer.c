@@ -70,6 +70,7 @@ add_lane(struct issuer *issuer, const struct config_ca *config, struct err *e)
 	}
 	lane->issuer = issuer;
 	issuer_cond_init(&lane->work);
+	issuer_cond_init(&lane->watch);
 	lane->look = true;
 	(void)snprintf(lane->ca, sizeof lane->ca, "%s", config->name);
 	(void)pthread_mutex_lock(&issuer->lock);
@@ -122,19 +123,21 @@ issuer_start(const struct issuer_settings *settings, struct issuer **out, struct
 	struct issuer *issuer = calloc(1, sizeof *issuer);
 	int64_t adopted = 0;
 
+	*out = issuer;
 	if (issuer == NULL)
 		return err_set(e, ERR_NOMEM, "no memory to ask CAs");
 	issuer->settings = *settings;
 	(void)pthread_mutex_init(&issuer->lock, NULL);
+	issuer_see_clocks(issuer);
 	if (settings->gateway->store_ops->intents->adopt(settings->gateway->store, issuer_now(issuer), &adopted, e) != 0 ||
 	    issuer_refresh(issuer, e) != 0) {
 		issuer_stop(issuer);
+		*out = NULL;
 		return -1;
 	}
 	if (adopted != 0)
 		log_text(LOG_LEVEL_WARN, "ca", "%lld requests were being sent when the gateway stopped: unknown",
 			(long long)adopted);
-	*out = issuer;
 	return 0;
 }
 
@@ -160,6 +163,7 @@ lane_free(struct lane *lane)
 	drop_kept(lane);
 	ca_guard_free(lane->guard);
 	(void)pthread_cond_destroy(&lane->work);
+	(void)pthread_cond_destroy(&lane->watch);
 	free(lane);
 }
 
@@ -169,7 +173,7 @@ issuer_wake_all(struct issuer *issuer)
 	size_t i;
 
 	for (i = 0; i < issuer->lane_count; i++)
-		(void)pthread_cond_broadcast(&issuer->lanes[i]->work);
+		lane_rouse_all(issuer->lanes[i]);
 }
 
 void
@@ -208,7 +212,7 @@ issuer_wake(struct issuer *issuer, const char *ca)
 		if (ca == NULL || strcmp(issuer->lanes[i]->ca, ca) == 0) {
 			issuer->lanes[i]->look = true;
 			issuer->lanes[i]->move_s = 1;
-			(void)pthread_cond_signal(&issuer->lanes[i]->work);
+			lane_rouse(issuer->lanes[i]);
 		}
 	if (ca == NULL) /* settings may be others */
 		issuer_wake_all(issuer);

@@ -32,11 +32,13 @@ struct lane;
 struct issuer_settings {
 	struct gateway *gateway;   /* must outlive it; its issuer is set by the caller */
 	int64_t (*now_s)(void *arg); /* NULL: the clock */
+	int64_t (*steady_s)(void *arg); /* of a clock that nobody sets, above 0; NULL: CLOCK_BOOTTIME */
 	void *now_arg;
 	int waiters_max;           /* requests that may wait on a ticket at once; others are told "pending" */
 };
 
-/* Intents of a former life are adopted, and the CAs of the present world get their threads. */
+/* Intents of a former life are adopted, and the CAs of the present world get their threads. *out, the gateway's, is set before these begin:
+   they find the issuer by it. NULL on failure. */
 MUST_USE int issuer_start(const struct issuer_settings *settings, struct issuer **out, struct err *e);
 void issuer_stop(struct issuer *issuer); /* waits for calls under way; NULL is allowed */
 /* Another world is in force: CAs that are new in it get threads. */
@@ -97,7 +99,7 @@ struct issuer_found {
 	/* Filled. */
 	enum intent_state state;   /* DONE, QUARANTINED; or what other hands have just made of it */
 	char said[INTENT_ERROR_MAX]; /* why it is not DONE */
-	char serial[SERIAL_HEX_MAX];
+	char serial[SERIAL_ANY_MAX];
 };
 MUST_USE int issuer_resolve(struct gateway *gateway, const struct world *world, struct issuer_found *found, struct err *e);
 

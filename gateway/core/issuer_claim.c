@@ -53,7 +53,7 @@ issuer_hand(struct lane *lane, int64_t intent_id)
 		lane->handed[lane->handed_count++] = intent_id;
 	else
 		(void)ca_guard_leave(lane->guard, GUARD_GIVEN_BACK, issuer_now(issuer));
-	(void)pthread_cond_signal(&lane->work);
+	lane_rouse(lane);
 	(void)pthread_mutex_unlock(&issuer->lock);
 }
 

@@ -51,6 +51,7 @@ struct issuer_job {
 	const struct world_ca *ca;
 	int64_t now_s;
 	bool revoke;                    /* revocation and cert, else intent_id */
+	bool budgeted;                  /* the guard took a certificate's share of the budget for it */
 	bool claimed;                   /* it is SENT by issuer_claim(), and nobody has sent it yet */
 	int64_t intent_id;
 	struct revocation_row revocation;
@@ -97,10 +98,13 @@ MUST_USE int issuer_still_allowed(const struct issuer_job *job, const struct int
 
 /*
  * Who signed what came? The CA, or another generation of it that is known here. 0: it is what was approved; *by: whose it
- * is. 1: it is not; *reason and *wrong say why. -1 *wrong: it cannot be told now.
+ * is; NULL: no key that is known here signed it. 1: it is not; *reason and *wrong say why. -1 *wrong: it cannot be told now.
  */
 int issuer_judge(const struct issuer_job *job, const struct ca_request *approved, struct bytes cert, const struct config_ca **by,
 	bool *other, const char **reason, struct err *wrong);
+
+/* ops->issue(), unless the CA's certificates have ended, and those of all its generations: ERR_UPSTREAM. */
+MUST_USE int issuer_ask(const struct issuer_job *job, const struct ca_request *request, struct ca_answer *out, struct err *e);
 
 #define LANES_MAX         32
 #define LANE_THREADS_MAX  32 /* two for each of `calls`: one records what came of a call while another makes the next */
@@ -120,7 +124,8 @@ struct lane_job {
 
 struct lane {
 	struct issuer *issuer;
-	pthread_cond_t work;            /* something may be due: one thread looks, and wakes the others when it found more */
+	pthread_cond_t work;            /* where threads wait to be called: issuer_watch.c */
+	pthread_cond_t watch;           /* and where one waits for the time */
 	char ca[REG_TEXT_MAX];
 	size_t number;
 	struct ca_guard *guard;
@@ -146,6 +151,9 @@ struct lane {
 	int64_t filled_s;               /* when jobs was read */
 	int64_t due_s;                  /* nothing is due before */
 	int64_t closed_s;               /* the breaker lets nobody through before */
+	bool watched;                   /* a thread wakes at watch_s, or before */
+	int64_t watch_s;
+	int idle, called;               /* threads that wait to be called; and of these were, but have not got the lock yet */
 	int64_t calls[CALL_COUNT];
 	int64_t failovers[LANES_MAX];   /* what went to each lane */
 };
@@ -157,6 +165,12 @@ void lane_drop_jobs(struct lane *lane); /* under lock */
 void issuer_tell(struct issuer *issuer, struct issuer_job *job);
 /* issuer_mdm.c: best effort; a call that takes its time. */
 void issuer_tell_mdm(const struct issuer_job *job);
+
+/* issuer_watch.c, under lock. */
+void lane_wait_until(struct lane *lane, int64_t at_s); /* or until it is woken; IDLE_S at most */
+void lane_rouse(struct lane *lane);                     /* one thread, if one waits: there may be something to do */
+void lane_rouse_all(struct lane *lane);
+void lane_keep_watch(struct lane *lane);               /* due_s may be earlier than it was, or who kept watch has got something to do */
 
 /* issuer_claim.c, under lock. */
 /* Is it still to come? What is further ahead than it ever was put is not: the clock went back. */
@@ -172,6 +186,20 @@ int64_t lane_kept_due(const struct lane *lane); /* INT64_MAX: nothing is kept */
 /* issuer_failover.c: what is open goes to other CAs, as far as there are any. The count, or -1 *e. Without lock. */
 int64_t issuer_fail_over(struct issuer *issuer, const struct world *world, const char *from, struct err *e);
 int64_t issuer_now(const struct issuer *issuer);
+
+/* issuer_settle.c. Each job begins with a look, so that no jump of the wall clock hides behind another. NULL is allowed. */
+void issuer_see_clocks(struct issuer *issuer);
+/* Has this process seen so long a time pass by a clock that nobody sets, in which the wall clock did not jump? NULL: no. */
+bool issuer_clock_ran(struct issuer *issuer, int64_t for_s);
+
+/* issuer_told.c. Best effort: another generation's key signed what was issued. */
+void issuer_tell_generation(const struct issuer_job *job, const struct intent_row *intent, const struct config_ca *by, const char *serial);
+/*
+ * Another certificate of the same key came along (answer->second); the intent is over. It is told, and revoked there when a key that is
+ * known here signed it. 0, or -1 *e: it is still to be told.
+ */
+MUST_USE int issuer_tell_second(const struct issuer_job *job, const struct intent_row *intent, const struct ca_answer *answer,
+	struct err *e);
 
 struct issuer_ticket {
 	struct issuer *issuer;
@@ -195,6 +223,8 @@ struct issuer {
 	size_t lane_count;
 	struct issuer_ticket *tickets;
 	int waiting;
+	int64_t ahead_s;        /* the wall clock of the steady one, when they were last seen to part */
+	int64_t together_s;     /* since then, by the steady one; 0: nobody has looked yet */
 };
 
 struct lane *issuer_lane(const struct issuer *issuer, const char *ca); /* NULL: none of that name */

@@ -48,13 +48,34 @@ find_signer(const struct issuer_job *job, const struct config_ca *config, struct
 	return 0;
 }
 
-/* By its own issuing certificate. */
+/* By its issuing certificate and those above that. */
 static int
-verify_own(const struct issuer_job *job, const struct ca_request *approved, struct bytes cert, X509 *own, struct err *wrong)
+verify_by(const struct world_ca *ca, const struct ca_request *approved, struct bytes cert, struct err *wrong)
 {
-	const struct ca_ops *ops = job->ca->ops;
+	const struct ca_ops *ops = ca->ops;
 
-	return ops->verify != NULL ? ops->verify(job->ca->ca, cert, approved, wrong) : ca_verify_issued(cert, approved, own, wrong);
+	return ops->verify != NULL ? ops->verify(ca->ca, cert, approved, wrong) :
+		ca_verify_below(cert, approved, ops->chain(ca->ca), wrong);
+}
+
+/* By the key of another generation: the present one of an entry, or that which an entry changes to. */
+static int
+verify_other(const struct issuer_job *job, const struct config_ca *by, const X509 *signer, const struct ca_request *approved,
+	struct bytes cert, struct err *wrong)
+{
+	const struct world_ca *ca = &job->world->cas[by - job->world->config->cas];
+
+	if (sk_X509_value(ca->ops->chain(ca->ca), 0) == signer)
+		return verify_by(ca, approved, cert, wrong);
+	return ca_verify_below(cert, approved, ca->next, wrong);
+}
+
+int
+issuer_ask(const struct issuer_job *job, const struct ca_request *request, struct ca_answer *out, struct err *e)
+{
+	if (world_ca_is_valid(job->world, issuer_job_config(job), request->now_s, e) != 0)
+		return err_prefix(e, "nothing is sent, nobody would accept the certificate");
+	return job->ca->ops->issue(job->ca->ca, request, out, e);
 }
 
 int
@@ -67,11 +88,13 @@ issuer_judge(const struct issuer_job *job, const struct ca_request *approved, st
 	*by = issuer_job_config(job);
 	*other = false;
 	*reason = "ca.verification";
-	if ((job->ca->ops->verified && !job->found) || verify_own(job, approved, cert, own, wrong) == 0)
+	if ((job->ca->ops->verified && !job->found) || verify_by(job->ca, approved, cert, wrong) == 0)
 		return 0;
 	if (wrong->code == ERR_NOMEM)
 		return -1;
 	found = find_signer(job, *by, cert, by, wrong);
+	if (found != 1)
+		*by = NULL;
 	if (found == 0)
 		*reason = "ca.unknown_issuer";
 	signer = found == 1 ? world_signer_of(job->world, issuer_job_config(job), cert) : NULL;
@@ -79,7 +102,7 @@ issuer_judge(const struct issuer_job *job, const struct ca_request *approved, st
 	if (signer == NULL || signer == own)
 		return 1;
 	*other = true;
-	if (ca_verify_issued(cert, approved, signer, wrong) == 0)
+	if (verify_other(job, *by, signer, approved, cert, wrong) == 0)
 		return 0;
 	return wrong->code == ERR_NOMEM ? -1 : 1;
 }

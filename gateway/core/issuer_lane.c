@@ -54,7 +54,7 @@ take_intent(void *arg, const struct intent_row *row)
 {
 	struct filling *f = arg;
 
-	if (is_skipped(f, row->id) || (row->next_try_s > f->now_s && row->state != INTENT_OPEN))
+	if (is_skipped(f, row->id) || (lane_is_ahead(row->next_try_s, f->now_s, INTENT_TRY_MAX_S) && row->state != INTENT_OPEN))
 		return true;
 	f->jobs[f->count++] = (struct lane_job){ .intent_id = row->id, .issues = row->state == INTENT_OPEN,
 		.sent = row->state == INTENT_SENT };
@@ -67,7 +67,8 @@ read_due(const struct gateway *gateway, const char *ca, struct filling *f, struc
 {
 	const struct intent_ops *intents = gateway->store_ops->intents;
 	int skipped = (int)f->skip_count;
-	struct intent_filter filter = { .ca = ca, .active = true, .due_s = f->hurry ? 0 : f->now_s,
+	/* In a hurry comes what was put off here; what is further ahead than that the CA itself has put off. */
+	struct intent_filter filter = { .ca = ca, .active = true, .due_s = f->hurry ? f->now_s + ISSUER_RETRY_MAX_S : f->now_s,
 		.limit = LANE_JOBS + skipped };
 	struct store_read *read = NULL;
 	int64_t at_s = 0;
@@ -134,6 +135,7 @@ fill(struct lane *lane, struct filling *f)
 {
 	struct issuer *issuer = lane->issuer;
 	struct err e = { 0 };
+	size_t i;
 	int result = 0;
 
 	begin_filling(lane, f);
@@ -153,18 +155,9 @@ fill(struct lane *lane, struct filling *f)
 	if (f->due_s < lane->due_s) /* a thread that finished meanwhile may know of something earlier */
 		lane->due_s = f->due_s;
 	lane->filling = false;
-	/* The others take the rest, and look once more when something came meanwhile; who waited for this look waits again else. */
-	if (lane->count > 1 || lane->look)
-		(void)pthread_cond_broadcast(&lane->work);
-}
-
-static void
-wait_until(struct lane *lane, int64_t at_s)
-{
-	int64_t in_s = at_s - issuer_now(lane->issuer);
-	struct timespec until = issuer_monotonic(in_s < 1 ? 1000 : in_s > IDLE_S ? IDLE_S * 1000 : in_s * 1000);
-
-	(void)pthread_cond_timedwait(&lane->work, &lane->issuer->lock, &until);
+	/* The others take the rest, and look once more when something came meanwhile. */
+	for (i = lane->look ? 0 : 1; i < lane->count + (lane->look ? 1 : 0); i++)
+		lane_rouse(lane);
 }
 
 void
@@ -187,12 +180,12 @@ refused(struct lane *lane, int64_t at_s)
 	int64_t again_s = lane->filled_s + IDLE_S < lane_kept_due(lane) ? lane->filled_s + IDLE_S : lane_kept_due(lane);
 
 	if (at_s == 0) {
-		wait_until(lane, lane_kept_due(lane));
+		lane_wait_until(lane, lane_kept_due(lane));
 		return;
 	}
 	/* A budget may hold them up for an hour: what the store has to learn, and revocations, which it lists first, do not wait behind them. */
 	if (closed && !lane->look && again_s > issuer_now(lane->issuer)) {
-		wait_until(lane, at_s < again_s ? at_s : again_s);
+		lane_wait_until(lane, at_s < again_s ? at_s : again_s);
 		return;
 	}
 	lane_drop_jobs(lane);
@@ -259,7 +252,7 @@ may_probe(struct lane *lane, int64_t now_s, struct lane_job *out)
 		*out = (struct lane_job){ .probe = true };
 		lane->probe_s = now_s + ISSUER_LOOK_S;
 	} else
-		wait_until(lane, at_s < lane->due_s ? at_s : lane->due_s);
+		lane_wait_until(lane, at_s < lane->due_s ? at_s : lane->due_s);
 	return may;
 }
 
@@ -291,11 +284,11 @@ next_job(struct lane *lane, int number, struct filling *f, struct lane_job *out)
 			lane_take_handed(lane, number, out);
 			found = true;
 		} else if (issuer->stopping)
-			wait_until(lane, now_s + 1);
+			lane_wait_until(lane, now_s + 1);
 		else if (lane->move_s != 0 && now_s >= lane->move_s && !lane->moving)
 			move_out(lane, now_s);
 		else if (lane_is_ahead(lane->closed_s, now_s, GUARD_BACKOFF_MAX_S) && !kept)
-			wait_until(lane, lane->closed_s < lane_kept_due(lane) ? lane->closed_s : lane_kept_due(lane));
+			lane_wait_until(lane, lane->closed_s < lane_kept_due(lane) ? lane->closed_s : lane_kept_due(lane));
 		else if (lane->count == 0 && !lane->filling && (lane->look || kept || is_due))
 			fill(lane, f);
 		else if (lane->count == 0)
@@ -307,9 +300,9 @@ next_job(struct lane *lane, int number, struct filling *f, struct lane_job *out)
 			found = true;
 		}
 	}
-	/* Somebody who stays sees to what comes due during this call: the others may sleep past it. */
-	if (found && lane->due_s < issuer_now(issuer) + IDLE_S)
-		(void)pthread_cond_signal(&lane->work);
+	/* Somebody who stays sees to what comes due during this call. */
+	if (found)
+		lane_keep_watch(lane);
 	(void)pthread_mutex_unlock(&issuer->lock);
 	return found;
 }
@@ -336,7 +329,9 @@ leave(struct issuer_job *job)
 {
 	struct lane *lane = job->called_arg;
 	struct issuer *issuer = lane->issuer;
-	bool back = ca_guard_leave(lane->guard, job->call, issuer_now(issuer));
+	/* What was withdrawn, or was somebody else's by then, has asked for nothing: the next need not wait for its share. */
+	enum guard_call call = job->call == GUARD_NOT_MADE && job->budgeted ? GUARD_GIVEN_BACK : job->call;
+	bool back = ca_guard_leave(lane->guard, call, issuer_now(issuer));
 
 	job->called = NULL;
 	(void)pthread_mutex_lock(&issuer->lock);
@@ -346,7 +341,7 @@ leave(struct issuer_job *job)
 		lane->doubtful = job->call == GUARD_FAILED;
 	/* Who was refused meanwhile, because of this one, asks once more. */
 	if (lane->count != 0 || lane->closed_s != 0)
-		(void)pthread_cond_signal(&lane->work);
+		lane_rouse(lane);
 	lane->closed_s = 0;
 	(void)pthread_mutex_unlock(&issuer->lock);
 }
@@ -358,8 +353,10 @@ leave(struct issuer_job *job)
 static void
 note_gone(struct lane *lane, bool gone, int64_t now_s)
 {
-	if (gone)
-		lane->move_s = lane->gone ? now_s + ISSUER_STORE_S : 1;
+	if (gone && !lane->gone)
+		lane->move_s = 1;
+	else if (gone && lane->move_s == 0) /* what another thread is about to see to is not put off */
+		lane->move_s = now_s + ISSUER_STORE_S;
 	lane->gone = gone;
 }
 
@@ -380,7 +377,7 @@ finished(struct lane *lane, int number, struct issuer_job *job)
 		lane_keep(lane, job->kept);
 	if (job->next_try_s != 0 && job->next_try_s < lane->due_s) {
 		lane->due_s = job->next_try_s;
-		(void)pthread_cond_signal(&lane->work); /* this thread may be in its next call by then */
+		lane_keep_watch(lane); /* this thread may be in its next call by then */
 	}
 	if (job->over)
 		issuer_tell(issuer, job);
@@ -453,7 +450,7 @@ do_job(struct lane *lane, int number, struct lane_job *what)
 	struct world *world = world_get();
 	const struct config_ca *config = world == NULL ? NULL : config_ca(world->config, lane->ca);
 	struct issuer_job job = { .gateway = issuer->settings.gateway, .now_s = issuer_now(issuer), .call = GUARD_NOT_MADE,
-		.intent_id = what->intent_id, .claimed = what->claimed, .kept = what->kept,
+		.intent_id = what->intent_id, .budgeted = what->issues || what->claimed, .claimed = what->claimed, .kept = what->kept,
 		.called = what->kept == NULL ? leave : NULL, .called_arg = lane };
 
 	job.next_try_s = job.now_s + IDLE_S;

@@ -1,6 +1,7 @@
 /*
  * A certificate that an operator found in the records of a CA which cannot be asked: taken as if the CA had answered. What is certainly
- * a mistake is refused and changes nothing; the rest begins with one step that takes the intent away from its lane, or fails.
+ * a mistake is refused and changes nothing; the rest begins with one step that takes the intent away from its lane, or fails. And what an
+ * operator gives up.
  */
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -8,7 +9,9 @@
 #include <string.h>
 
 #include "gateway/core/issuer_internal.h"
+#include "gateway/core/issuer_resolve.h"
 #include "gateway/core/log.h"
+#include "gateway/core/rule_limits.h"
 #include "gateway/core/spec_json.h"
 
 struct hand {
@@ -75,7 +78,7 @@ has_key(const X509 *cert, const struct buf *spki)
 static X509 *
 next_pem(BIO *in)
 {
-	X509 *cert = PEM_read_bio_X509(in, NULL, NULL, NULL);
+	X509 *cert = PEM_read_bio_X509(in, NULL, pem_no_password, NULL);
 
 	if (cert == NULL)
 		ERR_clear_error();
@@ -88,7 +91,7 @@ choose(const struct hand *h, X509 **out, struct err *e)
 {
 	CLEANUP(X509) X509 *first = NULL;
 	CLEANUP(BIO) BIO *in = BIO_new_mem_buf(h->found->file.at, (int)h->found->file.len);
-	char serial[SERIAL_HEX_MAX] = "";
+	char serial[SERIAL_ANY_MAX] = "";
 	X509 *cert = NULL;
 
 	if (in == NULL)
@@ -107,7 +110,7 @@ choose(const struct hand *h, X509 **out, struct err *e)
 	}
 	if (first == NULL)
 		return err_set(e, ERR_MALFORMED, "no certificate in the file, neither PEM nor DER");
-	if (x509_serial_hex(first, serial, e) != 0)
+	if (asn1_serial_hex(X509_get0_serialNumber(first), serial, e) != 0)
 		return -1;
 	return err_set(e, ERR_DENIED, "the certificate in the file, serial number %s, is of another key than the request", serial);
 }
@@ -125,7 +128,7 @@ read_certificate(struct hand *h, struct err *e)
 	if (choose(h, &cert, e) != 0)
 		return -1;
 	answer->state = CA_ISSUED;
-	if (x509_serial_hex(cert, answer->serial, e) != 0 ||
+	if (asn1_serial_hex(X509_get0_serialNumber(cert), answer->serial, e) != 0 ||
 	    x509_validity(cert, &answer->not_before_s, &answer->not_after_s, e) != 0 || x509_to_der(cert, &answer->cert, e) != 0)
 		return -1;
 	memcpy(h->found->serial, answer->serial, sizeof h->found->serial);
@@ -199,10 +202,24 @@ let_go(const struct hand *h, const struct err *why)
 		log_rare(LOG_LEVEL_ERROR, "ca", "%s: %s: %s", h->row.ca, h->row.ca_request_id, e.text);
 }
 
+/* Whoever waits for it, and else the MDM. */
+static void
+tell_end(struct issuer_job *job)
+{
+	struct issuer *issuer = job->gateway->issuer;
+
+	if (issuer == NULL)
+		return;
+	(void)pthread_mutex_lock(&issuer->lock);
+	issuer_tell(issuer, job);
+	(void)pthread_mutex_unlock(&issuer->lock);
+	if (job->untold)
+		issuer_tell_mdm(job);
+}
+
 static int
 take(struct hand *h, struct err *e)
 {
-	struct issuer *issuer = h->job.gateway->issuer;
 	struct issuer_kept *kept = calloc(1, sizeof *kept);
 	int result;
 
@@ -221,13 +238,8 @@ take(struct hand *h, struct err *e)
 		issuer_kept_free(h->job.kept);
 		let_go(h, e);
 	}
-	if (h->job.over && issuer != NULL) {
-		(void)pthread_mutex_lock(&issuer->lock);
-		issuer_tell(issuer, &h->job);
-		(void)pthread_mutex_unlock(&issuer->lock);
-		if (h->job.untold)
-			issuer_tell_mdm(&h->job);
-	}
+	if (h->job.over)
+		tell_end(&h->job);
 	return result;
 }
 
@@ -243,5 +255,39 @@ issuer_resolve(struct gateway *gateway, const struct world *world, struct issuer
 	found->state = h.row.state;
 	memcpy(found->said, h.row.error, sizeof found->said);
 	issuer_wake(gateway->issuer, NULL); /* a revocation may be due at another generation */
+	return 0;
+}
+
+static int
+is_vouched(const struct gateway *gateway, int64_t request_id, bool *out, struct err *e)
+{
+	struct store_read *read = NULL;
+	struct request_row row;
+	int found;
+
+	if (gateway->store_ops->read_begin(gateway->store, &read, e) != 0)
+		return -1;
+	found = gateway->store_ops->request_by_id(read, request_id, &row, NULL, e);
+	gateway->store_ops->read_end(read);
+	*out = found == 1 && row.proof_kind == PROOF_MDM;
+	return found < 0 ? -1 : 0;
+}
+
+int
+issuer_give_up(struct gateway *gateway, const struct world *world, const struct intent_row *row, const struct intent_end *end,
+	bool *done, struct err *e)
+{
+	struct rule_limits_key key = { .asset = row->asset_tag, .label = row->label, .csr_sha256 = row->csr_sha256 };
+	struct issuer_job job = { .gateway = gateway, .world = world, .now_s = end->now_s, .intent_id = row->id,
+		.request_id = row->request_id, .over = true, .refused = true };
+
+	if (is_vouched(gateway, row->request_id, &job.vouched, e) != 0 ||
+	    gateway->store_ops->intents->end(gateway->store, end, done, e) != 0)
+		return -1;
+	if (!*done)
+		return 0;
+	rule_limits_settle(gateway->rule_limits, &key, false);
+	memcpy(job.csr_sha256, row->csr_sha256, sizeof job.csr_sha256);
+	tell_end(&job);
 	return 0;
 }

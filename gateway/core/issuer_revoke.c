@@ -6,6 +6,8 @@
 #include "gateway/core/issuer_internal.h"
 #include "gateway/core/log.h"
 
+#define LATE_CLOCK_S 86400 /* so late may be the clocks of those who rely on a certificate: it has ended for them a day after its end */
+
 /*
  * RFC 5280, section 5.3.1: "the reason code CRL entry extension SHOULD be absent instead of using the unspecified (0)
  * reasonCode value". What left its owner's hands may be in somebody's; all else is not needed any more.
@@ -76,19 +78,44 @@ guard_call_of(const struct issuer_job *job)
 	return job->ca->ops->check(job->ca->ca, &e) == 0 ? GUARD_REACHED : GUARD_FAILED;
 }
 
+/*
+ * RFC 5280, section 3.3: "An entry MUST NOT be removed from the CRL until it appears on one regularly scheduled CRL issued beyond the
+ * revoked certificate's validity period." Past it a CA has no entry to make, and many refuse. What cannot be read has no end.
+ */
+static bool
+has_ended(const struct issuer_job *job, int64_t *not_after_s)
+{
+	CLEANUP(X509) X509 *cert = NULL;
+	int64_t not_before_s;
+	struct err e;
+
+	return job->cert.len != 0 && x509_from_der(buf_bytes(&job->cert), &cert, &e) == 0 &&
+		x509_validity(cert, &not_before_s, not_after_s, &e) == 0 && *not_after_s < job->now_s - LATE_CLOCK_S;
+}
+
+static enum revocation_end
+end_of(const struct issuer_job *job, const struct err *said, int64_t *ended_s)
+{
+	if (said->code == ERR_UNSUPPORTED)
+		return REVOCATION_IMPOSSIBLE;
+	return said->code == ERR_DENIED && has_ended(job, ended_s) ? REVOCATION_SETTLED : REVOCATION_LATER;
+}
+
 static void
 failed(struct issuer_job *job, const struct err *said, struct revocation_step *s)
 {
-	bool never = said->code == ERR_UNSUPPORTED;
+	const struct revocation_row *row = &job->revocation;
 
 	job->outcome = CALL_REVOKE_FAILED;
-	if (!never && said->code != ERR_DENIED && said->code != ERR_PENDING)
+	if (said->code != ERR_UNSUPPORTED && said->code != ERR_DENIED && said->code != ERR_PENDING)
 		job->call = guard_call_of(job);
-	s->to = never ? REVOCATION_IMPOSSIBLE : REVOCATION_LATER;
-	s->told = told_now(&job->revocation, said);
+	s->to = end_of(job, said, &s->ended_s);
+	s->told = told_now(row, said);
 	s->error = said->text;
-	s->next_try_s = never ? 0 : job->now_s + backoff_s(ISSUER_RETRY_S, job->revocation.tries + 1, ISSUER_REVOKE_MAX_S);
-	log_rare(LOG_LEVEL_ERROR, "ca", "%s: %s %s: %s", job->revocation.ca, doing(&job->revocation), job->revocation.serial, said->text);
+	s->refused = said->code == ERR_DENIED;
+	s->next_try_s = s->to == REVOCATION_LATER ? job->now_s + backoff_s(ISSUER_RETRY_S, row->tries + 1, ISSUER_REVOKE_MAX_S) : 0;
+	log_rare(LOG_LEVEL_ERROR, "ca", "%s: %s %s: %s%s", row->ca, doing(row), row->serial, said->text,
+		s->to == REVOCATION_SETTLED ? "; it has ended, so nothing is owed any more" : "");
 }
 
 static int

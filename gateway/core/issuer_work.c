@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/jsontext.h"
 #include "gateway/core/issuer_internal.h"
 #include "gateway/core/log.h"
 #include "gateway/core/replay.h"
@@ -54,6 +53,20 @@ narrow(struct work *w)
 			approved->not_before_s + NARROW_S : w->job->now_s;
 }
 
+/* ca.h: what a CA is told that asks at once, and what came() finds. */
+static int
+accepts(void *arg, struct bytes cert, struct err *e)
+{
+	struct work *w = arg;
+	struct ca_request approved = w->request;
+	const struct config_ca *by = NULL;
+	const char *reason = "";
+	bool other = false;
+
+	approved.spec = &w->kept.spec;
+	return issuer_judge(w->job, &approved, cert, &by, &other, &reason, e) == 0 ? 0 : -1;
+}
+
 static int
 load(struct work *w, struct err *e)
 {
@@ -75,7 +88,7 @@ load(struct work *w, struct err *e)
 	narrow(w);
 	w->request = (struct ca_request){ .spec = &w->asked_spec, .spki = buf_bytes(&w->spki),
 		.key_kind = (enum key_kind)w->row.key_kind, .csr = buf_bytes(&w->csr), .now_s = w->job->now_s,
-		.request_id = w->row.ca_request_id };
+		.request_id = w->row.ca_request_id, .accepts = accepts, .accepts_arg = w };
 	memcpy(w->job->csr_sha256, w->row.csr_sha256, sizeof w->job->csr_sha256);
 	w->job->request_id = w->row.request_id;
 	w->job->vouched = w->asked.proof_kind == PROOF_MDM;
@@ -113,24 +126,28 @@ step(struct work *w, enum intent_state to, int64_t next_try_s, const char *error
 	return done;
 }
 
-/* What came, when something did, is revoked there unless it is somebody's whom this gateway has given it to. */
+/*
+ * What came, when something did, is revoked there unless it is somebody's whom this gateway has given it to. by: whose key signed it; NULL: of
+ * none that is known here. Then the number in it may be another's, and is only told.
+ */
 static int
-end(struct work *w, enum intent_state to, const char *reason, const char *sentence, const char *audit, const char *ca,
+end(struct work *w, enum intent_state to, const char *reason, const char *sentence, const char *audit, const struct config_ca *by,
 	struct err *e)
 {
 	struct intent_end s = { .id = w->row.id, .to = to, .reason = reason, .sentence = sentence, .audit = audit,
 		.policy_version = w->job->world->config->version, .now_s = w->job->now_s };
 	bool done = false;
 
-	if (ca != NULL) {
-		s.ca = ca;
+	if (to == INTENT_QUARANTINED) {
+		s.ca = by == NULL ? w->config->name : by->name;
+		s.unproven = by == NULL;
 		s.serial = w->answer.serial;
 		s.cert = buf_bytes(&w->answer.cert);
 	}
 	if (w->intents->end(w->job->gateway->store, &s, &done, e) != 0)
 		return -1;
 	w->job->over = true; /* by this, or by other hands */
-	w->job->next_try_s = ca != NULL ? w->job->now_s : 0;
+	w->job->next_try_s = by != NULL ? w->job->now_s : 0;
 	if (!done) {
 		log_text(LOG_LEVEL_WARN, "ca", "%s: %s: over already, so this came too late: %s: %s", w->config->name,
 			w->row.ca_request_id, reason, sentence);
@@ -138,26 +155,35 @@ end(struct work *w, enum intent_state to, const char *reason, const char *senten
 	}
 	w->job->refused = true;
 	settle(w, false);
-	log_text(to == INTENT_QUARANTINED ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "ca", "%s: %s: %s: %s: %s", w->config->name,
-		w->row.ca_request_id, intent_state_name(to), reason, sentence);
+	log_text(to == INTENT_QUARANTINED ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "ca", "%s: %s: %s: %s: %s%s", w->config->name,
+		w->row.ca_request_id, intent_state_name(to), reason, sentence, s.unproven ? "; it is not revoked" : "");
 	return 0;
 }
 
 static int
-quarantine(struct work *w, const char *reason, const char *sentence, const char *ca, struct err *e)
+quarantine(struct work *w, const char *reason, const char *sentence, const struct config_ca *by, struct err *e)
 {
 	bool nobodys = strcmp(reason, "ca.unknown_issuer") == 0;
 
 	w->job->outcome = nobodys ? CALL_UNKNOWN_ISSUER : CALL_QUARANTINED;
-	return end(w, INTENT_QUARANTINED, reason, sentence, nobodys ? reason : "ca.quarantined", ca, e);
+	return end(w, INTENT_QUARANTINED, reason, sentence, nobodys ? reason : "ca.quarantined", by, e);
+}
+
+/* After a call in vain. A CA may ask for more patience than is ours (Retry-After), not for less. */
+static int64_t
+retry_at(const struct work *w)
+{
+	int64_t in_s = backoff_s(ISSUER_RETRY_S, w->row.tries, ISSUER_RETRY_MAX_S), asked_s = w->answer.retry_s;
+
+	if (asked_s > ISSUER_POLL_MAX_S)
+		asked_s = ISSUER_POLL_MAX_S;
+	return w->job->now_s + (asked_s > in_s ? asked_s : in_s);
 }
 
 static int
 later(struct work *w, enum intent_state to, const char *error, const char *audit, struct err *e)
 {
-	int64_t next_s = w->job->now_s + backoff_s(ISSUER_RETRY_S, w->row.tries, ISSUER_RETRY_MAX_S);
-
-	return step(w, to, next_s, error, audit, e) < 0 ? -1 : 0;
+	return step(w, to, retry_at(w), error, audit, e) < 0 ? -1 : 0;
 }
 
 /* Sent, and nobody knows: when the CA cannot be asked, it is an operator's. */
@@ -175,28 +201,8 @@ unknown(struct work *w, const char *error, struct err *e)
 	return step(w, INTENT_UNKNOWN, w->job->now_s + ISSUER_OPERATOR_S, error, was ? NULL : "ca.unknown", e) < 0 ? -1 : 0;
 }
 
-static void
-tell_generation(const struct work *w, const struct config_ca *by)
-{
-	CLEANUP(buf) struct buf detail = { 0 };
-	struct err e = { 0 };
-
-	log_text(LOG_LEVEL_WARN, "ca", "%s: %s: the key of another generation (%s) signed %s: point label \"%s\" at it", w->config->name,
-		w->row.ca_request_id, by->name, w->answer.serial, w->row.label);
-	buf_append_u8(&detail, '{');
-	json_put_int(&detail, "intent", w->row.id);
-	json_put_int(&detail, "request", w->row.request_id);
-	json_put_pair(&detail, "ca", w->config->name);
-	json_put_pair(&detail, "generation", by->name);
-	json_put_pair(&detail, "serial", w->answer.serial);
-	buf_append_u8(&detail, '}');
-	if (buf_failed(&detail) || w->job->gateway->store_ops->audit(w->job->gateway->store, w->job->now_s, "enrolld",
-		"ca.other_generation", w->row.asset_tag, buf_text(&detail), &e) != 0)
-		log_rare(LOG_LEVEL_ERROR, "audit", "another generation's certificate could not be told: %s", e.text);
-}
-
 static int
-came(struct work *w, struct err *e)
+settle_what_came(struct work *w, struct err *e)
 {
 	struct ca_request approved = w->request;
 	const struct config_ca *by = w->config;
@@ -211,31 +217,46 @@ came(struct work *w, struct err *e)
 	w->job->outcome = CALL_ISSUED;
 	result = issuer_judge(w->job, &approved, buf_bytes(&w->answer.cert), &by, &other, &reason, &wrong);
 	if (result == 1)
-		return quarantine(w, reason, wrong.text, by->name, e);
+		return quarantine(w, reason, wrong.text, by, e);
 	if (result == 0) {
 		(void)snprintf(asked.ca, sizeof asked.ca, "%.79s", by->name);
 		result = issuer_finish(w->job, &asked, &w->answer, &recorded, &why, &wrong);
 		/* It gave this one before, or its number: whose that is, the record says. */
 		if (result != 0 && wrong.code == ERR_BUG)
-			return quarantine(w, "ca.duplicate", wrong.text, by->name, e);
+			return quarantine(w, "ca.duplicate", wrong.text, by, e);
 	}
 	if (result != 0) {
 		*e = wrong;
 		return -1;
 	}
 	if (!recorded)
-		return quarantine(w, why.reason, why.sentence, by->name, e);
+		return quarantine(w, why.reason, why.sentence, by, e);
 	settle(w, true);
 	w->job->over = true;
 	w->job->next_try_s = 0;
 	log_text(LOG_LEVEL_INFO, "ca", "%s: %s: issued %s to %s", by->name, w->row.ca_request_id, w->answer.serial,
 		w->row.asset_tag);
 	if (other)
-		tell_generation(w, by);
+		issuer_tell_generation(w->job, &w->row, by, w->answer.serial);
 	w->job->given = w->answer.cert;
 	w->job->given_by = by->name;
 	w->answer.cert = (struct buf){ 0 };
 	return 0;
+}
+
+/* One, and sometimes another of the same key. When the store takes the first and not the other, that alone is kept. */
+static int
+came(struct work *w, struct err *e)
+{
+	int result = w->answer.cert.len == 0 ? 0 : settle_what_came(w, e);
+
+	if (result == 0 && w->answer.second.len != 0) {
+		buf_free(&w->answer.cert);
+		memcpy(w->answer.serial, w->answer.second_serial, sizeof w->answer.serial);
+		result = issuer_tell_second(w->job, &w->row, &w->answer, e);
+		w->job->next_try_s = w->job->now_s;
+	}
+	return result;
 }
 
 static int64_t
@@ -252,14 +273,15 @@ poll_at(const struct work *w)
 
 /*
  * From reconcile() alone. What was sent a moment ago may still be under way there, or be worked on: so soon, "not issued" may mean
- * "not yet". Each look is a step, so that updated_s is the last one before this.
+ * "not yet". Each look is a step, so that updated_s is the last one before this. A clock that was set forward makes a moment look like an hour,
+ * and what a former life saw it do nobody knows: this process must have seen as long a time pass.
  */
 static int
 absent(struct work *w, struct err *e)
 {
 	int64_t settled_s = 2 * w->config->deadline_s > ISSUER_SETTLE_S ? 2 * w->config->deadline_s : ISSUER_SETTLE_S;
 
-	if (w->job->now_s - w->row.updated_s < settled_s)
+	if (w->job->now_s - w->row.updated_s < settled_s || !issuer_clock_ran(w->job->gateway->issuer, settled_s))
 		return step(w, INTENT_UNKNOWN, w->job->now_s + settled_s, "the CA has not issued it so far", NULL, e) < 0 ? -1 : 0;
 	return step(w, INTENT_OPEN, w->job->now_s, NULL, "ca.absent", e) < 0 ? -1 : 0;
 }
@@ -291,7 +313,7 @@ answered(struct work *w, struct err *e)
 static int
 still_unknown(struct work *w, const char *error, struct err *e)
 {
-	int64_t next_s = w->job->now_s + backoff_s(ISSUER_RETRY_S, w->row.tries, ISSUER_RETRY_MAX_S);
+	int64_t next_s = retry_at(w);
 	int result = step(w, INTENT_UNKNOWN, next_s, error, NULL, e);
 
 	if (result == 0) {
@@ -361,7 +383,7 @@ call(struct work *w, struct err *e)
 		result = step(w, INTENT_SENT, w->job->now_s, NULL, NULL, e);
 		if (result != 1)
 			return result;
-		w->rc = ops->issue(ca, &w->request, &w->answer, &w->said);
+		w->rc = issuer_ask(w->job, &w->request, &w->answer, &w->said);
 		return 1;
 	case INTENT_WAITING:
 		if (ops->poll == NULL)
@@ -375,7 +397,7 @@ call(struct work *w, struct err *e)
 		return 1;
 	case INTENT_SENT:
 		if (w->job->claimed) {
-			w->rc = ops->issue(ca, &w->request, &w->answer, &w->said);
+			w->rc = issuer_ask(w->job, &w->request, &w->answer, &w->said);
 			return 1;
 		}
 		/* By a thread of this process whose outcome the store did not take. */
@@ -458,6 +480,7 @@ issuer_carry_out(struct issuer_job *job, struct err *e)
 	int result;
 
 	*e = (struct err){ 0 };
+	issuer_see_clocks(job->gateway->issuer);
 	job->call = GUARD_NOT_MADE;
 	job->next_try_s = job->now_s + ISSUER_RETRY_MAX_S; /* should the store not answer */
 	result = load(&w, e);

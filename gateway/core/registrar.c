@@ -11,19 +11,6 @@
 #include "base/text.h"
 #include "gateway/core/enroll_internal.h"
 
-static bool
-has_registrar_purpose(X509 *cert)
-{
-	EXTENDED_KEY_USAGE *purposes = X509_get_ext_d2i(cert, NID_ext_key_usage, NULL, NULL);
-	bool found = false;
-	int i;
-
-	for (i = 0; i < sk_ASN1_OBJECT_num(purposes); i++)
-		found = found || OBJ_obj2nid(sk_ASN1_OBJECT_value(purposes, i)) == NID_cmcRA;
-	EXTENDED_KEY_USAGE_free(purposes);
-	return found;
-}
-
 /* The one common name of a subject, or "" when there is none, more than one, or it is not clean text. */
 static void
 common_name(const X509_NAME *subject, char out[REG_TEXT_MAX])
@@ -124,7 +111,7 @@ attempt_registrar(struct attempt *a, struct err *e)
 	a->has_registrar = false;
 	/* A poll is by the stored proof: who asks need not present the certificate again. */
 	if (a->proof.kind != PROOF_OWN || (a->request->label->policy.auth & AUTH_REGISTRAR) == 0 ||
-	    a->request->client_cert == NULL || !has_registrar_purpose(a->request->client_cert))
+	    a->request->client_cert == NULL || !x509_has_usage(a->request->client_cert, OID_CMC_RA))
 		return 0;
 	common_name(a->csr->subject, tag);
 	if (tag[0] == '\0' || strcmp(tag, a->asset.tag) == 0)

@@ -160,7 +160,7 @@ static const char *const device_purposes[] = {
 	"1.3.6.1.5.5.7.3.17", /* ipsecIKE */
 	"1.3.6.1.5.5.7.3.18", /* capwapAC */
 	"1.3.6.1.5.5.7.3.19", /* capwapWTP */
-	"1.3.6.1.5.5.7.3.28", /* cmcRA: a registrar (RFC 6402, section 2.10) */
+	OID_CMC_RA,
 };
 #define TCG_ARC "2.23.133." /* the Trusted Computing Group's: TPM-backed device keys */
 

@@ -68,7 +68,7 @@ read_pem(const struct buf *file, STACK_OF(X509_CRL) *crls, struct err *e)
 
 	if (in == NULL)
 		return err_set(e, ERR_NOMEM, "CRL: no memory");
-	while ((crl = PEM_read_bio_X509_CRL(in, NULL, NULL, NULL)) != NULL)
+	while ((crl = PEM_read_bio_X509_CRL(in, NULL, pem_no_password, NULL)) != NULL)
 		if (push(crls, crl, e) != 0)
 			return -1;
 	/* "No start line" is the end; everything else is a CRL that was not read. */

@@ -131,6 +131,8 @@ bool world_same_group(const struct world *world, const char *a, const char *b);
 const struct config_ca *world_generation_of(const struct world *world, const struct config_ca *ca, struct bytes cert);
 /* The same search, and the CA certificate with that key, which may be the one of ca's file next. Borrowed. */
 X509 *world_signer_of(const struct world *world, const struct config_ca *ca, struct bytes cert);
+/* Its chain is valid; of one elsewhere, that of any generation of its service is. ERR_UPSTREAM says what is wrong with its own. */
+MUST_USE int world_ca_is_valid(const struct world *world, const struct config_ca *ca, int64_t now_s, struct err *e);
 /* The chain for handing a certificate out, issuer first: of the entry that issued it, by name; of the label's CA when that entry
    is gone. Borrowed. */
 const STACK_OF(X509) *world_chain_of(const struct world *world, const struct config_label *label, const char *ca_name,

@@ -303,6 +303,27 @@ world_generation_of(const struct world *world, const struct config_ca *ca, struc
 	return generation;
 }
 
+int
+world_ca_is_valid(const struct world *world, const struct config_ca *ca, int64_t now_s, struct err *e)
+{
+	const struct config *config = world->config;
+	const struct world_ca *own = &world->cas[ca - config->cas];
+	struct err other;
+	size_t i;
+
+	if (ca_chain_is_valid(own->ops->chain(own->ca), now_s, e) == 0)
+		return 0;
+	if (!own->ops->remote) /* issues by this chain alone */
+		return -1;
+	if (own->next != NULL && ca_chain_is_valid(own->next, now_s, &other) == 0)
+		return 0;
+	for (i = 0; i < config->ca_count; i++)
+		if (same_service(ca, &config->cas[i]) &&
+		    ca_chain_is_valid(world->cas[i].ops->chain(world->cas[i].ca), now_s, &other) == 0)
+			return 0;
+	return -1;
+}
+
 X509 *
 world_signer_of(const struct world *world, const struct config_ca *ca, struct bytes cert)
 {

@@ -43,9 +43,9 @@ load_key(const char *path, EVP_PKEY **out, struct err *e)
 
 	if (in == NULL)
 		return err_ossl(e, ERR_UPSTREAM, path);
-	*out = PEM_read_bio_PUBKEY(in, NULL, NULL, NULL);
+	*out = PEM_read_bio_PUBKEY(in, NULL, pem_no_password, NULL);
 	if (*out == NULL && BIO_reset(in) == 0) {
-		cert = PEM_read_bio_X509(in, NULL, NULL, NULL);
+		cert = PEM_read_bio_X509(in, NULL, pem_no_password, NULL);
 		*out = cert == NULL ? NULL : X509_get_pubkey(cert);
 	}
 	ERR_clear_error();

@@ -25,7 +25,8 @@ static const struct ctl_column diff_columns[] = { { "request", "request" }, { "a
 	{ "new_sentence", "why" }, { NULL, NULL } };
 static const struct ctl_column ca_columns[] = { { "ca", "ca" }, { "type", "type" }, { "breaker", "breaker" },
 	{ "open", "open" }, { "waiting", "waiting" }, { "unknown", "unknown" }, { "revocations", "revocations" },
-	{ "holds", "holds" }, { "unheld", "cannot hold" }, { "failover", "stand-ins" }, { "url", "url" }, { NULL, NULL } };
+	{ "holds", "holds" }, { "refused", "refused" }, { "unheld", "cannot hold" }, { "failover", "stand-ins" },
+	{ "url", "url" }, { NULL, NULL } };
 static const struct ctl_column intent_columns[] = { { "id", "intent" }, { "ca", "ca" }, { "state", "state" },
 	{ "asset", "asset" }, { "request", "request" }, { "ca_request", "name there" }, { "tries", "tries" },
 	{ "created", "since" }, { "next_try", "next" }, { "error", "latest" }, { NULL, NULL } };

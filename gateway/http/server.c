@@ -269,12 +269,16 @@ say_verifiers(const struct world *world, struct buf *body)
  * now, for the same reason as a verifier: its breaker tells how the latest calls went.
  */
 static void
-say_ca(struct gateway *gateway, const struct world_ca *ca, const char *name, struct buf *body)
+say_ca(struct gateway *gateway, const struct world *world, const struct config_ca *config, struct buf *body)
 {
+	const struct world_ca *ca = world_ca_of(world, config->name);
+	const char *name = config->name;
 	enum guard_state guard;
 	struct err e = { 0 };
 
-	if (issuer_guard_state(gateway->issuer, name, &guard))
+	if (world_ca_is_valid(world, config, time_now_s(), &e) != 0)
+		buf_printf(body, "ca %s: %s\n", name, e.text);
+	else if (issuer_guard_state(gateway->issuer, name, &guard))
 		buf_printf(body, "ca %s: %s\n", name, guard == GUARD_CLOSED ? "ok" : "its latest calls brought no answer");
 	else
 		buf_printf(body, "ca %s: %s\n", name, ca->ops->check(ca->ca, &e) == 0 ? "ok" : e.text);
@@ -297,7 +301,7 @@ answer_ready(struct gateway *gateway, struct mg_connection *conn)
 	store_up = store_up && !stats.failing;
 	buf_printf(&body, "store: %s\n", store_up ? "ok" : "failing");
 	for (i = 0; i < world->config->ca_count; i++)
-		say_ca(gateway, &world->cas[i], world->config->cas[i].name, &body);
+		say_ca(gateway, world, &world->config->cas[i], &body);
 	say_verifiers(world, &body);
 	world_put(world);
 	status = server_answer(conn, store_up ? 200 : 503, "text/plain", NULL, buf_bytes(&body));

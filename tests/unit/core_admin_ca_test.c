@@ -134,6 +134,38 @@ ca_list_tells_what_is_on_hold_and_good_there(void **state)
 	assert_int_equal(number_of(row(0), "unheld"), 0);
 }
 
+static int
+not_by_you(struct ca *ca, const char *serial, struct bytes cert, int reason, int64_t now_s, struct err *e)
+{
+	(void)ca;
+	(void)serial;
+	(void)cert;
+	(void)reason;
+	(void)now_s;
+	return err_set(e, ERR_DENIED, "your role may not hold");
+}
+
+static void
+ca_list_tells_how_many_holds_the_ca_has_refused(void **state)
+{
+	struct rig *r = *state;
+
+	one_issued(r, true);
+	r->ca_ops.revoke = not_by_you;
+	rig_set_state(r, "rtr-1", ASSET_QUARANTINED);
+	issuer_wake(r->gateway.issuer, NULL);
+	await(r, "SELECT count(*) FROM audit WHERE action = 'ca.hold_refused'", 1);
+	good(r, "ca list", NULL);
+	assert_int_equal(number_of(row(0), "refused"), 1);
+	assert_int_equal(number_of(row(0), "holds"), 1);
+	assert_int_equal(number_of(row(0), "unheld"), 0);
+	assert_int_equal(number_of(row(1), "refused"), 0);
+	rig_set_state(r, "rtr-1", ASSET_STOLEN);
+	good(r, "ca list", NULL);
+	assert_int_equal(number_of(row(0), "refused"), 0);
+	assert_int_equal(number_of(row(0), "revocations"), 1);
+}
+
 static void
 ca_intents_are_chosen_by_ca_and_by_whether_they_are_over(void **state)
 {
@@ -232,6 +264,7 @@ main(void)
 		TEST(ca_list_tells_what_the_ca_has_not_heard),
 		TEST(ca_list_tells_what_waits_for_a_ca_that_is_not_configured_any_more),
 		TEST(ca_list_tells_what_is_on_hold_and_good_there),
+		TEST(ca_list_tells_how_many_holds_the_ca_has_refused),
 		TEST(ca_intents_are_chosen_by_ca_and_by_whether_they_are_over),
 		TEST(ca_resolve_absent_has_it_sent_again),
 		TEST(ca_resolve_failed_denies_the_request_and_gives_the_limit_back),

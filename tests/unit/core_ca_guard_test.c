@@ -209,6 +209,120 @@ core_ca_guard_backs_off_further_each_time_and_never_past_the_most(void **state)
 	}
 }
 
+/* Calls of which `lost` in each `of` bring no answer, the last of them answered, until the breaker is not closed; at most `most`. The count. */
+static int
+calls_until_open(struct ca_guard *guard, int lost, int of, int most, int64_t now_s)
+{
+	int count = 0;
+
+	while (count < most && ca_guard_state(guard) == GUARD_CLOSED) {
+		bool good = count % of >= lost;
+
+		assert_true(enter(guard, true, now_s));
+		assert_false(ca_guard_leave(guard, good ? GUARD_ANSWERED : GUARD_FAILED, now_s));
+		count++;
+	}
+	return count;
+}
+
+static void
+core_ca_guard_opens_for_a_ca_that_answers_one_call_in_five(void **state)
+{
+	struct ca_guard *guard = *state;
+
+	/* Four in a row are lost each time, never five. */
+	assert_int_equal(calls_until_open(guard, 4, 5, 1000, NOW), 12);
+	assert_int_equal(ca_guard_state(guard), GUARD_OPEN);
+	assert_false(enter(guard, true, NOW));
+}
+
+static void
+core_ca_guard_opens_for_a_ca_that_answers_every_other_call(void **state)
+{
+	struct ca_guard *guard = *state;
+
+	assert_int_equal(calls_until_open(guard, 1, 2, 1000, NOW), 2 * GUARD_LOST - 1);
+	assert_int_equal(ca_guard_state(guard), GUARD_OPEN);
+}
+
+static void
+core_ca_guard_stays_closed_when_one_call_in_three_is_lost(void **state)
+{
+	struct ca_guard *guard = *state;
+
+	assert_int_equal(calls_until_open(guard, 1, 3, 999, NOW), 999);
+	assert_int_equal(ca_guard_state(guard), GUARD_CLOSED);
+}
+
+static void
+core_ca_guard_forgets_what_is_longer_ago_than_the_latest_calls(void **state)
+{
+	struct ca_guard *guard = *state;
+	int i;
+
+	assert_int_equal(calls_until_open(guard, 1, 2, 2 * GUARD_LOST - 2, NOW), 2 * GUARD_LOST - 2);
+	for (i = 0; i < 2; i++) {
+		assert_true(enter(guard, true, NOW));
+		assert_false(ca_guard_leave(guard, GUARD_ANSWERED, NOW));
+	}
+	/* Nine of twenty; the oldest of them makes room for this one. */
+	fail_times(guard, 1, NOW);
+	assert_int_equal(ca_guard_state(guard), GUARD_CLOSED);
+	/* A look at one that is well is no call. */
+	assert_true(enter(guard, false, NOW));
+	assert_false(ca_guard_leave(guard, GUARD_REACHED, NOW));
+	fail_times(guard, 1, NOW);
+	assert_int_equal(ca_guard_state(guard), GUARD_OPEN);
+}
+
+static void
+core_ca_guard_begins_anew_after_one_that_answered_now_and_then_is_back(void **state)
+{
+	struct ca_guard *guard = *state;
+	int64_t at_s = 0;
+
+	assert_int_equal(calls_until_open(guard, 1, 2, 1000, NOW), 2 * GUARD_LOST - 1);
+	assert_false(ca_guard_enter(guard, true, NOW, &at_s));
+	assert_in_range(at_s - NOW, (GUARD_BACKOFF_S + 1) / 2, GUARD_BACKOFF_S);
+	assert_true(enter(guard, true, at_s));
+	assert_int_equal(ca_guard_state(guard), GUARD_HALF_OPEN);
+	assert_true(ca_guard_leave(guard, GUARD_ANSWERED, at_s));
+	assert_int_equal(ca_guard_state(guard), GUARD_CLOSED);
+	/* What was lost before does not count any more: so many again, no fewer. */
+	assert_int_equal(calls_until_open(guard, 1, 3, 999, at_s), 999);
+	assert_int_equal(calls_until_open(guard, 4, 5, 1000, at_s), 7);
+	assert_int_equal(ca_guard_state(guard), GUARD_OPEN);
+}
+
+static void
+core_ca_guard_does_not_believe_an_answer_from_before_a_share_opened_it(void **state)
+{
+	struct ca_guard *guard = *state;
+	int64_t at_s = 0;
+
+	assert_true(enter(guard, true, NOW)); /* under way all the time */
+	assert_int_equal(calls_until_open(guard, 1, 2, 1000, NOW), 2 * GUARD_LOST - 1);
+	assert_false(ca_guard_leave(guard, GUARD_ANSWERED, NOW));
+	assert_int_equal(ca_guard_state(guard), GUARD_OPEN);
+	assert_false(ca_guard_enter(guard, true, NOW, &at_s));
+	assert_true(enter(guard, true, at_s));
+	assert_false(ca_guard_leave(guard, GUARD_FAILED, at_s));
+	assert_int_equal(ca_guard_state(guard), GUARD_OPEN);
+}
+
+static void
+core_ca_guard_gives_the_share_of_what_asked_for_nothing_to_the_next(void **state)
+{
+	struct ca_guard *guard = *state;
+
+	ca_guard_set(guard, 2, 1);
+	assert_true(enter(guard, true, NOW));
+	assert_false(ca_guard_leave(guard, GUARD_GIVEN_BACK, NOW));
+	assert_true(enter(guard, true, NOW));
+	assert_false(ca_guard_leave(guard, GUARD_NOT_MADE, NOW));
+	assert_false(enter(guard, true, NOW));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -219,6 +333,13 @@ main(void)
 		TEST(core_ca_guard_lets_one_through_when_it_has_waited),
 		TEST(core_ca_guard_learns_nothing_from_a_call_that_was_not_made),
 		TEST(core_ca_guard_believes_a_look_as_far_as_the_next_call),
+		TEST(core_ca_guard_opens_for_a_ca_that_answers_one_call_in_five),
+		TEST(core_ca_guard_opens_for_a_ca_that_answers_every_other_call),
+		TEST(core_ca_guard_stays_closed_when_one_call_in_three_is_lost),
+		TEST(core_ca_guard_forgets_what_is_longer_ago_than_the_latest_calls),
+		TEST(core_ca_guard_begins_anew_after_one_that_answered_now_and_then_is_back),
+		TEST(core_ca_guard_does_not_believe_an_answer_from_before_a_share_opened_it),
+		TEST(core_ca_guard_gives_the_share_of_what_asked_for_nothing_to_the_next),
 		TEST(core_ca_guard_allows_so_many_calls_at_once),
 		TEST(core_ca_guard_spreads_certificates_over_the_minute),
 		TEST(core_ca_guard_says_when_there_is_room_again),

@@ -129,7 +129,7 @@ config_reports_an_external_verifier_that_cannot_be_asked(void **state)
 {
 	(void)state;
 	expect_mistake("https://verifier.example.com", "http://verifier.example.com",
-		"attesters \"veraison\": url: \"http://verifier.example.com/cr/v1\" is not an https URL; evidence is sent there");
+		"attesters \"veraison\": url: it is not an https URL; evidence is sent there");
 	expect_mistake("statement_type = \"1.3.6.1.4.1.99999.1\"", "statement_type = \"psa\"",
 		"attesters \"veraison\": statement_type: \"psa\" is not an object identifier like \"1.3.6.1.4.1.99999.1\"");
 	expect_mistake("media_type = \"application/eat\"", "media_type = \"eat\"",

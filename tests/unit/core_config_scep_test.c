@@ -158,17 +158,17 @@ config_reports_mdms_nobody_should_ask(void **state)
 	(void)state;
 	expect_scep("type = \"webhook\"", "type = \"oracle\"", "mdms \"jamf\": type: there is no MDM of type \"oracle\"");
 	expect_scep("url = \"https://127.0.0.1:1/challenge\"", "url = \"http://127.0.0.1:1/challenge\"",
-		"mdms \"jamf\": url: \"http://127.0.0.1:1/challenge\" is not an https URL; challenges are sent there");
+		"mdms \"jamf\": url: it is not an https URL; challenges are sent there");
 	expect_scep("notify_url = \"https://127.0.0.1:1/notify\"", "notify_url = \"127.0.0.1\"",
-		"mdms \"jamf\": notify_url: \"127.0.0.1\" is not an https URL; challenges are sent there");
+		"mdms \"jamf\": notify_url: it is not an https URL; challenges are sent there");
 	expect_scep("	type = \"webhook\";", "	token_url = \"ftp://x\"; type = \"webhook\";",
-		"mdms \"jamf\": token_url: \"ftp://x\" is not an https URL; challenges are sent there");
+		"mdms \"jamf\": token_url: it is not an https URL; challenges are sent there");
 	expect_scep("	type = \"webhook\";", "	deadline = \"2m\"; type = \"webhook\";",
 		"mdms \"jamf\": deadline is 2m; at most 1m is allowed");
 	expect_scep_path("	ca = \"ca.pem\";", "	ca = \"empty.pem\";",
 		"mdms \"jamf\": ca: DIR/empty.pem: no PEM certificate in it");
 	expect_scep_path("secret_file = \"token\"", "secret_file = \"gone\"",
-		"mdms \"jamf\": secret_file: DIR/gone cannot be opened: No such file or directory");
+		"mdms \"jamf\": secret_file: the file of a secret, in DIR, cannot be opened: No such file or directory");
 }
 
 static void

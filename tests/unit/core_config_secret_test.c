@@ -99,7 +99,7 @@ config_names_the_setting_whose_secret_is_not_there(void **state)
 	free(text);
 	expect("key = \"ca.key\"", "key = \"env:CONFIG_TEST_NONE\"",
 		"cas \"devices\": key: env:CONFIG_TEST_NONE: there is no such variable in this process's environment");
-	expect("key = \"ca.key\"", "key = \"credential:a/b\"", "cas \"devices\": key: \"credential:a/b\": a credential's name is "
+	expect("key = \"ca.key\"", "key = \"credential:a/b\"", "cas \"devices\": key: credential: a credential's name is "
 		"of letters, digits, \".\", \"_\" and \"-\"");
 	expect("key = \"ca.key\"", "key = \"env:CONFIG_TEST_SECRET\"",
 		"cas \"devices\": key: env:CONFIG_TEST_SECRET holds no PEM private key");
@@ -107,6 +107,63 @@ config_names_the_setting_whose_secret_is_not_there(void **state)
 		"keygen.master: env:CONFIG_TEST_SHORT: 31 octets; at least 32 are needed");
 	expect("key = \"ca.key\"", "key = \"tpm:x\"", "cas \"devices\": key: keys and secrets by \"tpm:\" are not supported; use "
 		"a path, credential:<name> or env:<name>");
+}
+
+/* Of this configuration one thing is told, and not the word. */
+static void
+refused_without(const char *text, const char *word, const char *told)
+{
+	struct problems problems;
+
+	assert_null(load(text, &problems));
+	if (strstr(buf_text(&problems.text), word) != NULL || strstr(buf_text(&problems.text), told) == NULL)
+		fail_msg("%s", buf_text(&problems.text));
+	buf_free(&problems.text);
+}
+
+static void
+config_repeats_no_secret_that_stands_where_its_name_belongs(void **state)
+{
+	static const struct {
+		const char *source, *told;
+	} rows[] = {
+		{ "hunter2", "secret_file: the file of a secret, in " },
+		{ "aGVs/hunter2==", "secret_file: the file of a secret cannot be opened" },
+		{ "hunter2/aGVs==", "secret_file: the file of a secret cannot be opened" },
+		{ "/hunter2", "secret_file: the file of a secret, in /, cannot be opened" },
+		{ "env:hunter2+", "secret_file: env: a variable's name is" },
+		{ "credential:hunter2/x", "secret_file: credential: a credential's name is" },
+		{ "hunter2:x", "secret_file: keys and secrets by what stands before" },
+		{ "file://hunter2/x", "secret_file: file://<host>/... names a host" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char *text = remote_ca(rows[i].source);
+
+		refused_without(text, "hunter2", rows[i].told);
+		free(text);
+	}
+}
+
+static void
+config_repeats_no_password_of_a_url(void **state)
+{
+	static const char *const urls[] = { "ftp://user:hunter2@h/", "HTTPS://user:hunter2@h/", "https://user:hunter2@h:99999/",
+		"https://user:hunter2@h/", "user:hunter2@h", "https://user:hun/hunter2@h/", "https://user:p@hunter2@h/",
+		"http://user:hunter2@h/ x" };
+	size_t i, line;
+
+	(void)state;
+	for (i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+		char *from = remote_ca("ca.secret");
+		char *text = changed(from, "https://127.0.0.1:1/", urls[i], &line);
+
+		refused_without(text, "hunter2", "cas \"far\": ");
+		free(text);
+		free(from);
+	}
 }
 
 /* What a certificate's path may be is a file's name: schemes mean nothing there. */
@@ -162,6 +219,8 @@ main(void)
 		cmocka_unit_test(config_takes_keys_and_secrets_by_every_name),
 		cmocka_unit_test(config_takes_a_cas_secret_by_every_name),
 		cmocka_unit_test(config_names_the_setting_whose_secret_is_not_there),
+		cmocka_unit_test(config_repeats_no_secret_that_stands_where_its_name_belongs),
+		cmocka_unit_test(config_repeats_no_password_of_a_url),
 		cmocka_unit_test(config_takes_schemes_for_secrets_alone),
 		cmocka_unit_test(master_octets_past_1024_never_counted),
 	};

@@ -234,7 +234,7 @@ config_reports_addresses_nobody_should_listen_on(void **state)
 	expect("groups = \"X25519:P-256\"", "groups = \"X25519:P-257\"",
 		"tls.groups: OpenSSL knows no group \"P-257\"");
 	expect("crl_url = \"http://pki.example.com/a.crl\"", "crl_url = \"pki.example.com\"",
-		"cas \"devices\": crl_url: \"pki.example.com\" is not an http or https URL");
+		"cas \"devices\": crl_url: it is not an http or https URL");
 }
 
 static void

@@ -1,6 +1,7 @@
 /* Two CAs of one trust group, with the issuer's threads: who is asked when the first does not answer, and who is not. */
 #define _GNU_SOURCE
 #include "tests/unit/core_issuer_second.h"
+#include "tests/unit/core_issuer_threads_fixture.h"
 
 #define DEVICES 8
 #define DONE_BY_SECOND "SELECT count(*) FROM certificate WHERE ca = 'second'"
@@ -237,6 +238,20 @@ record_and_reload(struct store *store, const struct store_outcome *outcome, enum
 	return store_sqlite.record(store, &before, what, request_id, e);
 }
 
+/* Its first look is over: what comes now is claimed, and nobody has to wake it by a name that is another's by then. */
+static void
+await_first_look(struct issuer *issuer)
+{
+	const struct lane *lane = issuer_lane(issuer, "issuing");
+	bool looked = false;
+
+	while (!looked) {
+		(void)pthread_mutex_lock(&issuer->lock);
+		looked = !lane->look && !lane->filling && lane->due_s > fake.now_s;
+		(void)pthread_mutex_unlock(&issuer->lock);
+	}
+}
+
 /* Nothing of its was open when it went. */
 static void
 what_becomes_open_when_its_ca_has_gone_goes_to_its_labels_too(void **state)
@@ -246,6 +261,7 @@ what_becomes_open_when_its_ca_has_gone_goes_to_its_labels_too(void **state)
 	second_stands_in(r);
 	r->world->config->cas[0].failover_count = 0;
 	issuer_open(r);
+	await_first_look(r->gateway.issuer);
 	reloading = r;
 	r->ops.record = record_and_reload;
 	rig_new_csr(r);
@@ -277,6 +293,7 @@ a_ca_that_is_taken_out_while_its_breaker_is_open_is_looked_at_seldom(void **stat
 	}
 	while (guard != GUARD_OPEN)
 		assert_true(issuer_guard_state(issuer, "issuing", &guard));
+	await_recorded(r); /* nobody reads the name any more */
 	(void)pthread_mutex_lock(&issuer->lock);
 	(void)snprintf(r->world->config->cas[0].name, sizeof r->world->config->cas[0].name, "renamed");
 	(void)pthread_mutex_unlock(&issuer->lock);

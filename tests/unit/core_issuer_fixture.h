@@ -24,7 +24,7 @@ struct fake {
 	size_t issues, polls, reconciles; /* calls so far */
 	char asked[CALLS_MAX][INTENT_CA_REQUEST_MAX]; /* by issue(), in order */
 	struct buf made;            /* the latest certificate that issue() made, lost or not */
-	char made_serial[SERIAL_HEX_MAX];
+	char made_serial[SERIAL_ANY_MAX];
 	int64_t made_from, made_to;
 	size_t made_count;          /* certificates that exist there */
 	bool held;                  /* issue() waits until the test lets it go on */
@@ -35,6 +35,7 @@ struct fake {
 	bool check_down;            /* what looks at it finds nobody */
 	size_t checks;
 	_Atomic int64_t now_s;
+	_Atomic int64_t jumped_s;   /* of it by being set */
 };
 
 static struct fake fake; /* ops have no argument of the test's own */
@@ -57,6 +58,12 @@ fake_now(void *arg)
 {
 	(void)arg;
 	return atomic_load(&fake.now_s);
+}
+
+static inline int64_t
+fake_steady(void *arg)
+{
+	return fake_now(arg) - atomic_load(&fake.jumped_s);
 }
 
 /* With the lock. */
@@ -257,7 +264,7 @@ issuer_load(struct rig *r, const char *settings)
 static inline void
 issuer_open(struct rig *r)
 {
-	struct issuer_settings settings = { .gateway = &r->gateway, .now_s = fake_now, .waiters_max = 2 };
+	struct issuer_settings settings = { .gateway = &r->gateway, .now_s = fake_now, .steady_s = fake_steady, .waiters_max = 2 };
 	struct err e = { 0 };
 
 	if (issuer_start(&settings, &r->gateway.issuer, &e) != 0)
@@ -378,6 +385,14 @@ static inline void
 later_s(int64_t s)
 {
 	atomic_fetch_add(&fake.now_s, s);
+}
+
+/* Somebody sets the clock: no time has passed. */
+static inline void
+clock_is_set(int64_t by_s)
+{
+	atomic_fetch_add(&fake.jumped_s, by_s);
+	atomic_fetch_add(&fake.now_s, by_s);
 }
 
 static inline int64_t

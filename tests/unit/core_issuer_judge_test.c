@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include <sys/stat.h>
 
+#include <openssl/x509v3.h>
+
 #include "tests/unit/core_issuer_second.h"
 
 /* Takes the place of "second": with a key of its own, and the name the test gives it. */
@@ -137,6 +139,24 @@ a_wrong_one_of_the_next_generation_is_revoked_by_it(void **state)
 }
 
 static void
+what_the_chain_of_the_next_generation_does_not_allow_is_quarantined(void **state)
+{
+	X509_EXTENSION *extension = X509V3_EXT_nconf(NULL, NULL, "extendedKeyUsage", "codeSigning");
+	struct rig *r = *state;
+
+	next_generation(r);
+	assert_int_equal(X509_add_ext(sk_X509_value(r->world->cas[1].ops->chain(r->world->cas[1].ca), 0), extension, -1), 1);
+	X509_EXTENSION_free(extension);
+	issuer_open_idle(r);
+	ask(r, ERR_PENDING);
+	assert_int_equal(step_all(r), 1);
+	assert_int_equal(rig_number(r, "SELECT count(*) FROM request WHERE state = 3 AND reason = 'ca.verification' AND"
+		" sentence LIKE '%is not among those of the CA certificate%'"), 1);
+	assert_int_equal(rig_number(r, "SELECT count(*) FROM ca_revocation WHERE ca = 'second'"), 1);
+	assert_int_equal(rig_certs(r), 0);
+}
+
+static void
 what_a_stranger_signed_is_quarantined_and_says_whose_it_is(void **state)
 {
 	struct rig *r = *state;
@@ -156,9 +176,93 @@ what_a_stranger_signed_is_quarantined_and_says_whose_it_is(void **state)
 		" AND detail_json ->> 'sentence' NOT LIKE '%identifier: none%'"), 1);
 	assert_int_equal(rig_number(r, "SELECT count(*) FROM request WHERE state = 3 AND reason = 'ca.unknown_issuer'"), 1);
 	assert_int_equal(rig_certs(r), 0);
+	/* The number may be anybody's: it is told, with what to do, and not revoked. */
+	assert_int_equal(rig_number(r, "SELECT count(*) FROM audit WHERE action = 'ca.unknown_issuer' AND length(detail_json ->> 'serial') > 15"
+		" AND detail_json ->> 'revocation' LIKE 'none: %by hand'"), 1);
+	assert_int_equal(rig_number(r, "SELECT count(*) FROM ca_revocation"), 0);
+	later_s(ISSUER_REVOKE_MAX_S);
 	assert_int_equal(step_all(r), 0);
-	assert_int_equal(fake.revokes, 1);
-	assert_string_equal(fake.revoked[0], fake.made_serial);
+	assert_int_equal(fake.revokes, 0);
+}
+
+/* Like one of the CA's, but for its last octet: the key is known, and did not sign it. */
+static int
+issue_torn(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e)
+{
+	assert_int_equal(fake_issue(ca, request, out, e), 0);
+	out->cert.at[out->cert.len - 1] ^= 1;
+	return 0;
+}
+
+static int
+issue_no_certificate(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e)
+{
+	assert_int_equal(fake_issue(ca, request, out, e), 0);
+	out->cert.len = 7;
+	return 0;
+}
+
+static void
+is_told_and_not_revoked(struct rig *r, const char *action)
+{
+	char sql[320];
+
+	issuer_open_idle(r);
+	ask(r, ERR_PENDING);
+	assert_int_equal(step_all(r), 1);
+	assert_int_equal(intents_in(r, INTENT_QUARANTINED), 1);
+	(void)snprintf(sql, sizeof sql, "SELECT count(*) FROM audit WHERE action = '%s' AND detail_json ->> 'serial' = '%s' AND detail_json"
+		" ->> 'alert' = 1", action, fake.made_serial);
+	assert_int_equal(rig_number(r, sql), 1);
+	assert_int_equal(rig_number(r, "SELECT count(*) FROM ca_revocation"), 0);
+	assert_int_equal(rig_certs(r), 0);
+}
+
+static void
+what_the_ca_did_not_sign_though_it_says_so_is_not_revoked(void **state)
+{
+	struct rig *r = *state;
+
+	r->ca_ops.issue = issue_torn;
+	is_told_and_not_revoked(r, "ca.unknown_issuer");
+}
+
+static void
+the_number_of_what_is_no_certificate_is_not_revoked(void **state)
+{
+	struct rig *r = *state;
+
+	r->ca_ops.issue = issue_no_certificate;
+	is_told_and_not_revoked(r, "ca.quarantined");
+}
+
+/* An operator has given it up meanwhile: the alert comes all the same. */
+static int
+issue_given_up(struct ca *ca, const struct ca_request *request, struct ca_answer *out, struct err *e)
+{
+	struct rig *r = rig_of_judge;
+	struct intent_end end = { .id = 1, .to = INTENT_FAILED, .reason = "ca.resolved", .sentence = "gone", .policy_version = "1",
+		.actor = "operator:test", .audit = "ca.resolved", .now_s = NOW };
+	bool done = false;
+
+	assert_int_equal(r->ops.intents->end(r->gateway.store, &end, &done, e), 0);
+	assert_true(done);
+	return issue_torn(ca, request, out, e);
+}
+
+static void
+what_a_stranger_signed_is_told_when_it_comes_too_late(void **state)
+{
+	struct rig *r = *state;
+
+	rig_of_judge = r;
+	r->ca_ops.issue = issue_given_up;
+	issuer_open_idle(r);
+	ask(r, ERR_PENDING);
+	assert_int_equal(step_all(r), 1);
+	assert_int_equal(intents_in(r, INTENT_FAILED), 1);
+	assert_int_equal(audits_of(r, "ca.unknown_issuer"), 1);
+	assert_int_equal(rig_number(r, "SELECT count(*) FROM ca_revocation"), 0);
 }
 
 static void
@@ -186,7 +290,7 @@ a_strangers_name_is_told_as_printable_text_and_cut(void **state)
 	assert_int_equal(issuer_judge(&job, &approved, buf_bytes(&der), &by, &other, &reason, &wrong), 1);
 	assert_string_equal(reason, "ca.unknown_issuer");
 	assert_false(other);
-	assert_string_equal(by->name, "issuing");
+	assert_null(by);
 	for (i = 0; wrong.text[i] != '\0'; i++)
 		assert_in_range((unsigned char)wrong.text[i], 0x20, 0x7e);
 	assert_non_null(strstr(wrong.text, "authority key identifier: "));
@@ -194,6 +298,7 @@ a_strangers_name_is_told_as_printable_text_and_cut(void **state)
 	der.len = 7;
 	assert_int_equal(issuer_judge(&job, &approved, buf_bytes(&der), &by, &other, &reason, &wrong), 1);
 	assert_string_equal(reason, "ca.verification");
+	assert_null(by);
 	buf_free(&der);
 	maker_free(&maker);
 }
@@ -204,7 +309,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		test(one_that_the_next_generation_signed_is_its_and_told_once),
 		test(a_wrong_one_of_the_next_generation_is_revoked_by_it),
+		test(what_the_chain_of_the_next_generation_does_not_allow_is_quarantined),
 		test(what_a_stranger_signed_is_quarantined_and_says_whose_it_is),
+		test(what_the_ca_did_not_sign_though_it_says_so_is_not_revoked),
+		test(the_number_of_what_is_no_certificate_is_not_revoked),
+		test(what_a_stranger_signed_is_told_when_it_comes_too_late),
 		test(a_strangers_name_is_told_as_printable_text_and_cut),
 	};
 

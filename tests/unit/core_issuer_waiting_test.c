@@ -78,6 +78,41 @@ one_that_waits_is_given_up_and_not_called_absent(void **state)
 	assert_int_equal(fake.polls, 0);
 }
 
+/* A clock that was ahead (no battery, a wrong host) and is set right does not put anything off for as long as it was ahead. */
+static void
+what_waits_is_polled_after_the_clock_went_back(void **state)
+{
+	struct rig *r = *state;
+	int64_t right = fake.now_s;
+
+	later_s(30 * DAY);
+	fake_will(fake.poll, WAIT);
+	one_waits(r);
+	atomic_store(&fake.now_s, right);
+	assert_int_equal(step_all(r), 1);
+	assert_int_equal(fake.polls, 1);
+}
+
+static void
+a_revocation_is_told_after_the_clock_went_back(void **state)
+{
+	struct rig *r = *state;
+	int64_t right = fake.now_s;
+
+	fake_will(fake.issue, ISSUE);
+	issuer_open_idle(r);
+	ask(r, ERR_PENDING);
+	assert_int_equal(step_all(r), 1);
+	rig_revoke(r, 1);
+	fake.revoke_down = true;
+	later_s(30 * DAY);
+	assert_int_equal(step_all(r), 0);
+	fake.revoke_down = false;
+	atomic_store(&fake.now_s, right);
+	assert_int_equal(step_all(r), 0);
+	assert_int_equal(fake.revokes, 1);
+}
+
 int
 main(void)
 {
@@ -85,6 +120,8 @@ main(void)
 		TEST(one_that_waits_there_is_handed_in_too),
 		TEST(one_that_waits_is_waiting_as_before_when_it_could_not_be_recorded),
 		TEST(one_that_waits_is_given_up_and_not_called_absent),
+		TEST(what_waits_is_polled_after_the_clock_went_back),
+		TEST(a_revocation_is_told_after_the_clock_went_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
