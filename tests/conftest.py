@@ -16,7 +16,8 @@ LOG_TAIL = 6000
 LONG = ["test_ca_faults.py", "test_ca_cmp.py", "test_ca_crash.py", "test_ca_failover.py", "test_coap_late.py", "test_coap_crowd.py",
         "test_scep_interop.py", "test_scep_pending.py", "test_threats.py", "test_interop.py", "test_idempotence.py",
         "test_crash.py", "test_ca_crash_revoke.py",
-        "test_ca_crash_servers.py", "test_ca_crash_group.py", "test_crash_migrate.py", "test_coap_blocks.py", "test_limits.py"]
+        "test_ca_crash_servers.py", "test_ca_crash_group.py", "test_ca_crash_resolve.py", "test_ca_crash_holds.py",
+        "test_ca_crash_quarantine.py", "test_crash_rollover.py", "test_crash_migrate.py", "test_coap_blocks.py", "test_limits.py"]
 
 
 def pytest_collection_modifyitems(items):

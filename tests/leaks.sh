@@ -1,7 +1,7 @@
 #!/bin/bash
 # Ten thousand enrollments under valgrind: no error, nothing definitely lost.
 # usage: leaks.sh BINARIES [COUNT] [PROTOCOL]   PROTOCOL: est, or coap, where 400 is the usual COUNT
-set -eu
+set -euo pipefail
 
 bin=$(cd "$1" && pwd)
 protocol=${3:-est}

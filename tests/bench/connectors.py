@@ -7,9 +7,12 @@ through  EST enrollments of DEVICES devices on kept connections, by a gateway
 
 The CA runs on core 0, and before everybody else there, in both: it stands for a
 machine of its own. The gateway and the generator, as the driver of "direct",
-run where there is room, and yield to it (nice). Rows take turns; medians. Both
-figures are of the clock, since what the CA can do is what is compared: when "CA
-busy" is low in the second row, it is the rest of this machine that was the limit.
+run where there is room, and yield to it (nice). One turn of each first, so that logs
+and stores are as large as they get; then rows take turns; medians. Both figures
+are of the clock, since what the CA can do is what is compared: when "CA busy" is
+low in the second row, it is the rest of this machine that was the limit. "alone"
+is computed: what the gateway's CPU time comes to when it has all the cores of
+this machine, and CA and devices are elsewhere, as they are.
 """
 import json
 import os
@@ -26,6 +29,7 @@ from types import SimpleNamespace
 TESTS = Path(__file__).resolve().parent.parent
 TICK = os.sysconf("SC_CLK_TCK")
 CA_CORE, OURS = "0", None
+CORES = len(os.sched_getaffinity(0))
 DEVICES = 32
 START_S = 60
 TABLES = """
@@ -329,14 +333,14 @@ def rates(bench, ca, rounds, count):
              ca.names] + ["--rsa"] * ca.rsa
     rows = {"direct": [], "through": []}
     try:
-        for _ in range(rounds):
+        for _ in range(1 + rounds):
             rows["direct"].append(measure(direct, {"ca": ca.pid}))
             rows["through"].append(measure(asked, {"ca": ca.pid, "gateway": gateway.process.pid}))
     except SystemExit as problem:
         sys.exit("%s: %s\n%s" % (ca.name, problem, gateway.problems()))
     finally:
         gateway.stop()
-    return {name: summary(seen) for name, seen in rows.items()}
+    return {name: summary(seen[1:]) for name, seen in rows.items()}
 
 
 def summary(seen):
@@ -353,8 +357,9 @@ def summary(seen):
 
 
 def row(name, r, base):
+    alone = f"{CORES * 1000 / r['gateway_ms']:>8.0f}" if r["gateway_ms"] else " " * 8
     print(f"{name:30}{r['per_s']:>8.0f}{r['per_s'] / base:>7.2f}{r['p50_ms']:>9.1f}{r['p99_ms']:>9.1f}{r['ca_ms']:>10.2f}"
-          f"{100 * r['ca_busy']:>9.0f}{r['gateway_ms']:>12.2f}  {r['spread'][0]}-{r['spread'][1]}", flush=True)
+          f"{100 * r['ca_busy']:>9.0f}{r['gateway_ms']:>12.2f}{alone}  {r['spread'][0]}-{r['spread'][1]}", flush=True)
 
 
 def run(bench, rounds, count, only=()):
@@ -368,7 +373,7 @@ def run(bench, rounds, count, only=()):
     tags = [line.split(",", 1)[0] for line in rows]
     bench.owner = rows[0].split(",")[1]  # tag,owner,...
     print(f"\n{'connectors':30}{'per s':>8}{'ratio':>7}{'p50 ms':>9}{'p99 ms':>9}{'CA ms':>10}{'CA busy%':>9}{'gateway ms':>12}"
-          "  spread", flush=True)
+          f"{'alone':>8}  spread", flush=True)
     results = {}
     if not (bench.bin / "ca/drive").exists():
         print("skipped: ca/drive is not built")

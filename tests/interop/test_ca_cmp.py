@@ -277,6 +277,31 @@ def test_a_certificate_of_another_name_is_taken_back(gw, ca, acme):
     assert made.revoked and ca.told(made) == "refused" and gw.audit("ca.quarantined")
 
 
+def test_what_begins_a_little_later_than_approved_is_confirmed_before_a_device_has_it(make_ca, make_gw, acme):
+    """Profiles approve five minutes of backdate, and a little less is asked for: what is in between is as approved, too."""
+    ca = make_ca("--backdate", "270").start()
+    gw = make_gw(ca)
+    one = Asked(gw, acme)
+    assert one.ask_until_told().status == 200
+    (made,) = one.of(ca)
+    assert ca.told(made) == "confirmed" and not made.revoked
+
+
+def test_what_the_next_generation_signed_is_confirmed_before_a_device_has_it(make_ca, make_gw, acme):
+    ca = make_ca()
+    tree, key = ca.tree, ec.generate_private_key(ec.SECP256R1())
+    cert = tree._sign(driver.name("Peer Issuing"), key, tree.root_cert.subject, ca=0)
+    coming = tree.path("next.pem", cert.public_bytes(driver.PEM))
+    ca.options[ca.options.index("--certificate") + 1] = coming
+    ca.options[ca.options.index("--key") + 1] = tree.path("next.key", driver.key_pem(key))
+    ca.start()
+    gw = make_gw(ca, next=coming)
+    one = Asked(gw, acme)
+    assert one.ask_until_told().status == 200
+    (made,) = one.of(ca)
+    assert ca.told(made) == "confirmed" and not made.revoked and gw.audit("ca.other_generation")
+
+
 def test_the_ca_does_not_tell_what_became_of_a_lost_answer(ca):
     """Why the connector has no reconcile: a pollReq in a transaction that is over is an error, whatever became of it."""
     csr, _ = ca.tree.csr("rtr-7")

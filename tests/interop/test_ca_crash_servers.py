@@ -84,15 +84,8 @@ class Served(By):
         self.server.stop()
 
 
-class ByVault(Served):
-    """It cannot be asked what became of a request; an operator finds it there, and hands it in."""
-    type, kind, tells, words = "vault", VaultServer, False, {"", "absent", "issued"}
-    settings = {"subject": "CN={tag},O={owner}", "san": ["dns:{hostname}"]}
-
-    def make(self):
-        server = self.kind(self.tree)
-        return server, {"tls_ca": self.tree.root, "profile": "device", "auth": "token",
-                        "secret_file": self.tree.path("token", server.token.encode())}
+class HandedIn:
+    """What an operator finds there, nothing being under way any more, is handed in."""
 
     def says(self):
         found = [cert for valid, cert in self.issued() if valid]
@@ -100,6 +93,17 @@ class ByVault(Served):
         if not found:
             return ["--absent"]
         return ["--issued", self.tree.path("found.pem", found[0].public_bytes(driver.PEM))]
+
+
+class ByVault(HandedIn, Served):
+    """It cannot be asked what became of a request."""
+    type, kind, tells, words = "vault", VaultServer, False, {"", "absent", "issued"}
+    settings = {"subject": "CN={tag},O={owner}", "san": ["dns:{hostname}"]}
+
+    def make(self):
+        server = self.kind(self.tree)
+        return server, {"tls_ca": self.tree.root, "profile": "device", "auth": "token",
+                        "secret_file": self.tree.path("token", server.token.encode())}
 
 
 class ByEjbca(Served):
@@ -120,12 +124,12 @@ class ByEjbca(Served):
 
 class ByScep(Served):
     """It is polled: the transaction is named after the request."""
-    type, url, before = "scep", "http://127.0.0.1:%d/scep", 1
+    type, kind, url, before = "scep", ScepServer, "http://127.0.0.1:%d/scep", 1
 
     def make(self):
         own, key = self.tree.path("own"), scep.fresh_key()  # without, the gateway makes one at each start
         pki.write_pair(own, pki.ra_cert(self.tree.issuing_cert, self.tree.issuing_key, key), key)
-        return ScepServer(self.tree), {"tls_ca": self.tree.root, "allow_plain": True, "client_cert": own + ".pem",
+        return self.kind(self.tree), {"tls_ca": self.tree.root, "allow_plain": True, "client_cert": own + ".pem",
                                        "client_key": "file:" + own + ".key"}
 
     def begin(self, key):

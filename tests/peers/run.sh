@@ -21,7 +21,7 @@ install_stepca() {
 	if ! command -v go >/dev/null; then
 		skip "step-ca needs Go 1.25 or newer, and there is no go"
 	elif ! GOBIN=$bin CGO_ENABLED=0 timeout "$limit_s" go install "$stepca" >"$bin/step-ca.log" 2>&1; then
-		skip "step-ca could not be installed: $(tail -n 1 "$bin/step-ca.log")"
+		skip "step-ca, which needs Go 1.25 or newer, could not be installed with $(go env GOVERSION): $(tail -n 1 "$bin/step-ca.log")"
 	fi
 }
 
@@ -41,7 +41,7 @@ install_vault() {
 	cp -r tests/peers/vault "$bin/vault.source"
 	if ! (cd "$bin/vault.source" && GOFLAGS=-mod=mod CGO_ENABLED=0 timeout "$limit_s" go build -ldflags='-s -w' -o "$bin/vault" .) \
 		>"$bin/vault.log" 2>&1; then
-		skip "Vault could not be installed: $(tail -n 1 "$bin/vault.log")"
+		skip "Vault could not be installed with $(go env GOVERSION): $(tail -n 1 "$bin/vault.log")"
 	fi
 }
 

@@ -119,8 +119,8 @@ class VaultPeer:
 
     def record(self, serial):
         """What it has on the certificate of this number: its PEM text, whether it is revoked."""
-        octets = "%040x" % serial
-        kept = self.api("GET", "pki/cert/" + ":".join(octets[at:at + 2] for at in range(0, 40, 2)))["data"]
+        octets = serial.to_bytes((serial.bit_length() + 7) // 8, "big")  # no zeros in front, or it knows none of that name
+        kept = self.api("GET", "pki/cert/" + octets.hex(":"))["data"]
         return kept["certificate"], kept["revocation_time"] != 0
 
     def serials(self):

@@ -166,6 +166,9 @@ class Halting:
         self.store = os.path.realpath(gateway.db)
         self.arm_file, self.record_file, self.clock_file = (
             os.path.join(gateway.dir, name) for name in ("halt.arm", "halt.record", "halt.clock"))
+        self.library = os.path.join(gateway.dir, "halt.so")  # LD_PRELOAD splits at spaces, of which the tree's path may have some
+        if not os.path.lexists(self.library):
+            os.symlink(binary("ca/halt.so"), self.library)
         self.set_clock(0)
 
     def set_clock(self, later_s):
@@ -194,7 +197,7 @@ class Halting:
 
     def _start(self, at):
         self.gateway.start(prefix=[
-            "env", "LD_PRELOAD=" + binary("ca/halt.so"), "ASAN_OPTIONS=%s:verify_asan_link_order=0" % ENV["ASAN_OPTIONS"],
+            "env", "LD_PRELOAD=" + self.library, "ASAN_OPTIONS=%s:verify_asan_link_order=0" % ENV["ASAN_OPTIONS"],
             "HALT_STORE=" + self.store, "HALT_PORT=" + ",".join(str(port) for port in self.ports),
             "HALT_TRACE=" + self.record_file, "HALT_ARM=" + self.arm_file, "HALT_AT=%d" % at, "HALT_CLOCK=" + self.clock_file])
 

@@ -44,6 +44,7 @@ class Place:
 
     def give(self, name, text):
         path = self.credentials / name
+        path.unlink(missing_ok=True)  # nobody but root may write to the one that is there
         path.write_text(text)
         path.chmod(0o440)  # as systemd's ACL shows it
 
