@@ -148,7 +148,7 @@ replay: $(REPLAY)
 
 ## system   pytest against the real programs, and clients that nobody here wrote
 system: all $(O)/tests/tpm_tool $(O)/ca/drive $(O)/ca/cmp_ca $(O)/ca/halt.so
-	ENROLLD_BIN=$(abspath $(O)) /usr/bin/python3 -m pytest -q -p no:cacheprovider -n $(WORKERS) --dist loadfile \
+	ENROLLD_BIN="$(abspath $(O))" /usr/bin/python3 -m pytest -q -p no:cacheprovider -n $(WORKERS) --dist loadfile \
 		tests/system tests/interop
 
 ## test-peers  CAs that no Debian package has (step-ca, Vault), fetched and built by the target itself

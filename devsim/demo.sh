@@ -204,7 +204,7 @@ if [ -n "$partner" ]; then
 	enroll "$moved"
 	why "$moved" 'proof.present|asset.state|owner'
 else
-	echo "   (only root can be the partner's operator here as well: the offer is withdrawn)"
+	echo "   (nobody else may come in here to be the partner's operator: the offer is withdrawn)"
 	show enrollctl transfer cancel "$id"
 fi
 
