@@ -33,6 +33,11 @@ def write(path, octets, mode=0o600):
     return str(path)
 
 
+def serial_hex(serial):
+    """As the gateway writes it, and wants it: whole octets."""
+    return serial.to_bytes((serial.bit_length() + 7) // 8, "big").hex()
+
+
 def key_pem(key, form=serialization.PrivateFormat.PKCS8):
     return key.private_bytes(PEM, form, serialization.NoEncryption())
 

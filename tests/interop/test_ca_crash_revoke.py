@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "ca"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import driver  # noqa: E402
 import halt  # noqa: E402
 import pki  # noqa: E402
 from ejbca_server import EjbcaServer  # noqa: E402
@@ -32,8 +33,7 @@ def one(db, sql, *values):
 
 def written(cert):
     """The serial number as the store has it."""
-    text = "%x" % cert.serial_number
-    return "0" * (len(text) % 2) + text
+    return driver.serial_hex(cert.serial_number)
 
 
 # ---- what is told

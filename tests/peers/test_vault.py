@@ -148,7 +148,7 @@ def test_what_it_did_not_store_is_revoked_by_the_certificate(peer):
 
 
 def test_a_certificate_of_another_ca_is_not_revoked(peer):
-    done = driver.drive(peer.settings, "revoke", "%x" % peer.tree.root_cert.serial_number, 4, peer.tree.root)
+    done = driver.drive(peer.settings, "revoke", driver.serial_hex(peer.tree.root_cert.serial_number), 4, peer.tree.root)
     assert done.code == 1 and "error denied: " in done.text, done.text
 
 

@@ -70,7 +70,7 @@ class VaultHop(cells.Hop):
         return x509.load_pem_x509_certificate(self.vault.record(serial)[0].encode())
 
     def revoke(self, serial):
-        assert driver.drive(self.vault.settings, "revoke", "%x" % serial, 4).code == 0
+        assert driver.drive(self.vault.settings, "revoke", driver.serial_hex(serial), 4).code == 0
 
     def stop(self):
         self.vault.stop()

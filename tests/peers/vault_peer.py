@@ -119,8 +119,7 @@ class VaultPeer:
 
     def record(self, serial):
         """What it has on the certificate of this number: its PEM text, whether it is revoked."""
-        octets = serial.to_bytes((serial.bit_length() + 7) // 8, "big")  # no zeros in front, or it knows none of that name
-        kept = self.api("GET", "pki/cert/" + octets.hex(":"))["data"]
+        kept = self.api("GET", "pki/cert/" + ":".join(re.findall("..", driver.serial_hex(serial))))["data"]
         return kept["certificate"], kept["revocation_time"] != 0
 
     def serials(self):
