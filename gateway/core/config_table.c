@@ -314,7 +314,8 @@ static const struct config_row label_rows[] = {
 		"The CA that issues them." },
 	{ "protocols", TYPE_FLAGS, AT(config_label, protocols), "[ \"est\" ]", 1, 3, protocol_choices,
 		"What it is offered over: \"est\" on the HTTPS addresses, \"scep\" on those and the HTTP ones, \"coap\" on "
-		"the CoAPS ones. SCEP needs scep_ra, and RSA keys." },
+		"the CoAPS ones, where the CA certificates of an answer are 65536 octets at most. SCEP needs scep_ra, and RSA "
+		"keys." },
 	{ "auth", TYPE_FLAGS, AT(config_label, policy.auth), NULL, 1, 5, auth_choices,
 		"Who may come in: \"certificate\" is a manufacturer's certificate of a trust set below, "
 		"\"secret\" a secret of the asset by HTTP Basic or as a SCEP challenge, \"own\" a certificate this "
