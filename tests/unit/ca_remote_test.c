@@ -31,23 +31,6 @@ issued_is_unknown(struct fixture *f, struct remote *remote, const char *pem, con
 	error_is(f, ERR_UPSTREAM, word);
 }
 
-/* OpenSSL's own callback asks at the terminal for the password of an encrypted one, and waits for it. */
-static void
-remote_asks_nobody_for_a_password(void **state)
-{
-	static const char encrypted[] = "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\n"
-		"DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAAAAAAAAAAAAAAAAAAAA==\n-----END CERTIFICATE-----\n";
-	struct fixture *f = *state;
-	struct remote remote;
-	char out[4];
-
-	open_remote(f, &remote);
-	issued_is_unknown(f, &remote, encrypted, "no certificate that can be read");
-	assert_int_equal(remote_is_issuer(&remote, encrypted, &f->e), -1);
-	assert_int_equal(pem_no_password(out, sizeof out, 0, NULL), -1);
-	remote_close(&remote);
-}
-
 static void
 put_pem_der(struct fixture *f, EVP_PKEY *key, struct buf *out)
 {
@@ -457,7 +440,6 @@ main(void)
 		cmocka_unit_test(remote_holds_are_for_those_that_can_release),
 		test(remote_takes_one_certificate_of_the_requests_key),
 		test(remote_takes_nothing_that_is_longer_than_a_certificate),
-		test(remote_asks_nobody_for_a_password),
 		test(remote_finds_the_requests_certificate_in_a_message),
 		test(remote_says_whose_certificate_a_message_has),
 		test(remote_statuses_have_three_meanings),
